@@ -58,6 +58,280 @@ export const ERRORS = {
     remedy: 'The message of the program says why. The exact command is in the details (`--json`).',
     exit: 'failed',
   },
+
+  // ---- image --------------------------------------------------------------------------------------------------
+  IMAGE_MISSING: {
+    message: "the image '{path}' does not exist",
+    remedy: 'Check the path; for a backing image, the name in the header of the image above it (`qemu-img info -U`).',
+    exit: 'refused',
+  },
+  IMAGE_UNREADABLE: {
+    message: "the image '{path}' cannot be opened: {reason}",
+    remedy: 'Run as a user who may read the image (the same as the QEMU process, or root).',
+    exit: 'refused',
+  },
+  IMAGE_KIND: {
+    message: "'{path}' is neither a regular file nor a block device",
+    remedy: 'Only images in files and on block devices can be moved.',
+    exit: 'refused',
+  },
+  IMAGE_BROKEN: {
+    message: "QEMU cannot read the image '{path}': {reason}",
+    remedy: 'Look at it with `qemu-img check` while no VM uses it, or state its right format.',
+    exit: 'refused',
+  },
+  IMAGE_IN_USE: {
+    message: "the image '{path}' is in use by another process",
+    remedy: 'Find it with `fuser -v {path}`. An image that a VM writes to cannot be copied or folded from outside.',
+    exit: 'refused',
+  },
+  IMAGE_FORMAT_UNSUPPORTED: {
+    message: "the image '{path}' has the format {format}; only raw and qcow2 images are moved",
+    remedy: 'Convert it with `qemu-img convert` while the VM is off.',
+    exit: 'refused',
+  },
+  IMAGE_FORMAT_UNSTATED: {
+    message: "nobody states the format of the image '{path}' (it looks like {format})",
+    remedy:
+      'A guest can write what it likes into a raw image, so its format is not guessed. State it in the header above: `qemu-img rebase -u -F FORMAT -b NAME` while the VM is off.',
+    exit: 'refused',
+  },
+  IMAGE_DATA_FILE: {
+    message: "the image '{path}' keeps its data in an external file ('{dataFile}')",
+    remedy: 'Convert it to a qcow2 image without `data_file` while the VM is off.',
+    exit: 'refused',
+  },
+  IMAGE_ENCRYPTED: {
+    message: "the image '{path}' is encrypted",
+    remedy: 'Images that need a secret are not moved.',
+    exit: 'refused',
+  },
+  IMAGE_CORRUPT: {
+    message: "the image '{path}' is marked corrupt",
+    remedy: 'Repair it with `qemu-img check -r all` while the VM is off.',
+    exit: 'refused',
+  },
+  BACKING_PROTOCOL: {
+    message: "the header of '{path}' names '{name}' as its backing image, which is not a plain file name",
+    remedy:
+      'Names that begin with `json:` or a protocol can lead anywhere and are not followed. Put a plain file name into the header: `qemu-img rebase -u` while the VM is off.',
+    exit: 'refused',
+  },
+  BACKING_LOOP: {
+    message: "the backing chain comes back to '{path}'",
+    remedy: 'The headers name each other in a circle; put the right backing name in with `qemu-img rebase -u`.',
+    exit: 'refused',
+  },
+  BACKING_TOO_DEEP: {
+    message: "the backing chain of '{path}' is deeper than {limit} images",
+    remedy: 'Fold some of its images together first (`qemu-img commit`, or `virsh blockcommit`).',
+    exit: 'refused',
+  },
+  TARGET_EXISTS: {
+    message: "the file '{path}' exists already and is not overwritten",
+    remedy: 'Choose another target, or remove the file if nothing needs it.',
+    exit: 'refused',
+  },
+  TARGET_REFUSED: {
+    message: "the file '{path}' cannot be created: {reason}",
+    remedy: 'Make the folder, or choose a target that can be written to.',
+    exit: 'refused',
+  },
+  IMAGE_OWNER: {
+    message: "'{path}' cannot be given to user {uid}, group {gid}: {reason}",
+    remedy: "The VM's QEMU could not open it. Run as root, or on a file system that keeps owners.",
+    exit: 'refused',
+  },
+  COPY_FAILED: {
+    message: "copying '{source}' to '{target}' failed: {reason}",
+    remedy:
+      'Free space or repair the storage and start again. The source was only read; the partial target was removed.',
+    exit: 'failed',
+  },
+  SOURCE_CHANGED: {
+    message: "the image '{path}' changed while it was copied",
+    remedy: 'Something writes to an image that is below a snapshot. Find out what before you try again.',
+    exit: 'failed',
+  },
+  VERIFY_MISMATCH: {
+    message: "the copy '{target}' differs from '{source}' at byte {offset}",
+    remedy:
+      'The target storage did not keep what was written to it, or something else wrote to the copy. Check that storage; the copy is not used.',
+    exit: 'failed',
+  },
+  VERIFY_FAILED: {
+    message: "'{target}' could not be compared with '{source}': {reason}",
+    remedy: 'The copy is unproven, not wrong. Check the storage and start again.',
+    exit: 'failed',
+  },
+  // ---- qmp ----------------------------------------------------------------------------------------------------
+  QMP_NO_SOCKET: {
+    message: "there is no QMP socket '{address}'",
+    remedy: 'Check the path (`blockferry discover` lists the monitors of this host). A VM that has ended leaves none.',
+    exit: 'failed',
+  },
+  QMP_REFUSED: {
+    message: "nobody listens on the QMP socket '{address}'",
+    remedy: 'The VM that made the socket has ended, or its monitor is not a server. Start the VM again.',
+    exit: 'failed',
+  },
+  QMP_DENIED: {
+    message: "no permission to connect to the QMP socket '{address}'",
+    remedy: 'Run as root or as the user that runs this QEMU.',
+    exit: 'failed',
+  },
+  QMP_BUSY: {
+    message: "the QMP monitor '{address}' did not greet: {why}",
+    remedy:
+      'QEMU serves one client of a monitor at a time: close the other one (libvirt keeps its own), or give the VM a second `-qmp`. A monitor without other clients that does not greet belongs to a QEMU that hangs.',
+    exit: 'failed',
+  },
+  QMP_CONNECT: {
+    message: "cannot connect to the QMP monitor '{address}': {reason}",
+    remedy: 'Check the address and whether the VM runs.',
+    exit: 'failed',
+  },
+  QMP_COMMAND: {
+    message: "QEMU refused '{command}': {desc} ({class})",
+    remedy: 'The VM goes on unchanged by this command. What was sent and received is in the details (`--json`).',
+    exit: 'failed',
+  },
+  QMP_INTERRUPTED: {
+    message: "the connection to '{address}' ended ({why}) while {what} was outstanding: its outcome is unknown",
+    remedy: 'Connect again and look at the state of the VM before anything is repeated.',
+    exit: 'failed',
+  },
+  QMP_CLOSED: {
+    message: "the connection to '{address}' is closed ({why}): '{command}' was not sent",
+    remedy: 'Connect again. The command had no effect.',
+    exit: 'failed',
+  },
+  QMP_TIMEOUT: {
+    message: "no answer to '{command}' within {ms} ms: {outcome}",
+    remedy: 'Look at the state of the VM before the command is repeated. A monitor that stays silent is blocked by I/O.',
+    exit: 'failed',
+  },
+  QMP_NO_EVENT: {
+    message: 'no event ({events}) within {ms} ms',
+    remedy: 'Look at the state of the VM: what was waited for has not happened, or happened before.',
+    exit: 'failed',
+  },
+  QMP_PROTOCOL: {
+    message: 'the QMP peer broke the protocol: {why}',
+    remedy: 'Check that the address is a QMP monitor of QEMU. The connection was closed; commands under way may have run.',
+    exit: 'failed',
+  },
+  QMP_NO_OOB: {
+    message: "'{command}' cannot be executed out of band on '{address}'",
+    remedy: 'Out of band needs a monitor of its own that offers it (QEMU >= 2.12, a chardev without mux).',
+    exit: 'failed',
+  },
+  QMP_ARGUMENT: {
+    message: "the value of '{name}' cannot be sent over QMP: {why}",
+    remedy: 'Nothing was sent. Rename the file if its name holds such characters.',
+    exit: 'failed',
+  },
+  QMP_EVENTS_LOST: {
+    message: 'more than {limit} events ({events}) came that nobody took',
+    remedy: 'Look at the state of the VM: the flood of events itself says that a disk or a job fails again and again.',
+    exit: 'failed',
+  },
+  // ---- migration: the plan refuses -----------------------------------------------------------------------------
+  PLAN_REFUSED: {
+    message: 'the migration of {vm} is refused, and nothing was touched: {reasons}',
+    remedy: 'Each reason says what can be done about it; `blockferry plan` with the same options shows them all.',
+    exit: 'refused',
+  },
+  NO_SUCH_DISK: {
+    message: "{vm} has no disk '{disk}'; it has: {disks}",
+    remedy: 'Name a disk as `blockferry discover` or `blockferry plan` shows it.',
+    exit: 'refused',
+  },
+  NO_DISK_TO_MOVE: {
+    message: '{vm} has no disk that can be moved: {reasons}',
+    remedy: 'Only disks that the guest can write to are moved.',
+    exit: 'refused',
+  },
+  DISK_STAYS: {
+    message: 'disk {disk} cannot be moved: {reason}',
+    remedy: 'Leave it out. It stays where it is, and the VM goes on using it from there.',
+    exit: 'refused',
+  },
+  DISK_SHAREABLE: {
+    message: 'disk {disk} is shareable (share-rw=on): what another VM writes to it would not reach the mirror',
+    remedy: 'Name the other disks with --disk, or shut down every VM that uses it and copy it.',
+    exit: 'refused',
+  },
+  DISK_NOT_A_FILE: {
+    message: 'disk {disk} has {image}, which is not a file on this host (QEMU uses the driver {protocol})',
+    remedy: 'Only image files are moved so far. Name the other disks with --disk.',
+    exit: 'refused',
+  },
+  DISK_FILTER: {
+    message: 'disk {disk} has a filter node ({filters}) between the device and the image',
+    remedy: 'Remove the filter, or name the other disks with --disk.',
+    exit: 'refused',
+  },
+  DISK_BITMAPS: {
+    message: 'disk {disk} has dirty bitmaps ({bitmaps}), as backup programs leave them; a mirror does not carry them over',
+    remedy: 'Remove the bitmaps (block-dirty-bitmap-remove) and make a full backup afterwards, or leave this disk out.',
+    exit: 'refused',
+  },
+  DISK_CHAIN_DIFFERS: {
+    message: 'disk {disk}: the VM has {running} open where the image headers lead to {stored}',
+    remedy: 'The VM was started with another chain than its images name. Repair the header (qemu-img rebase -u) first.',
+    exit: 'refused',
+  },
+  DISK_FILE_NOT_FOUND: {
+    message: 'disk {disk}: the file that the VM calls {image} is not to be found on this host: {reason}',
+    remedy: 'Run blockferry on the host of the VM, outside of containers, as a user who may read the images.',
+    exit: 'refused',
+  },
+  NO_TARGET: {
+    message: 'no target folder is given for disk {disk}',
+    remedy: 'Give --to DIR for all disks, or --disk {disk}=DIR for this one.',
+    exit: 'refused',
+  },
+  TARGET_FOLDER: {
+    message: 'the target folder {folder} cannot be used: {reason}',
+    remedy: 'Give an existing folder on the target storage (is it mounted?) that you may write to.',
+    exit: 'refused',
+  },
+  TARGET_INSIDE_SOURCE: {
+    message: 'the target {folder} is, or lies in, the folder {source} that disk {disk} is to leave',
+    remedy: 'Give a folder outside of the source.',
+    exit: 'refused',
+  },
+  TARGET_NAME_TAKEN: {
+    message: 'the target has a file {path} already',
+    remedy: 'Move it away or give another folder. blockferry never overwrites a file.',
+    exit: 'refused',
+  },
+  TARGET_NAME_CLASH: {
+    message: 'two images would get the same name {path}: {first} and {second}',
+    remedy: 'Give the disks folders of their own: --disk ID=DIR.',
+    exit: 'refused',
+  },
+  TARGET_NOT_OPENABLE: {
+    message: "the VM's QEMU cannot open files in {folder}: {reason}",
+    remedy: 'Let the user that QEMU runs as reach the folder (permissions of each folder above it, AppArmor, SELinux).',
+    exit: 'refused',
+  },
+  SPACE_TOO_LITTLE: {
+    message: 'too little space on the storage of {folder}: about {needed} are needed, {free} are free',
+    remedy: 'Make room, choose another target, or move fewer disks (--disk).',
+    exit: 'refused',
+  },
+  VM_HAS_JOB: {
+    message: '{vm} has an unfinished block job: {jobs}',
+    remedy: 'Let it end, or cancel it, then try again.',
+    exit: 'refused',
+  },
+  VM_IS_MIGRATING: {
+    message: '{vm} is being migrated to another host (status {status})',
+    remedy: 'Let the migration end, then try again where the VM is then.',
+    exit: 'refused',
+  },
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;
