@@ -208,7 +208,8 @@ export const ERRORS = {
   },
   QMP_TIMEOUT: {
     message: "no answer to '{command}' within {ms} ms: {outcome}",
-    remedy: 'Look at the state of the VM before the command is repeated. A monitor that stays silent is blocked by I/O.',
+    remedy:
+      'Look at the state of the VM before the command is repeated. A monitor that stays silent is blocked by I/O.',
     exit: 'failed',
   },
   QMP_NO_EVENT: {
@@ -218,7 +219,8 @@ export const ERRORS = {
   },
   QMP_PROTOCOL: {
     message: 'the QMP peer broke the protocol: {why}',
-    remedy: 'Check that the address is a QMP monitor of QEMU. The connection was closed; commands under way may have run.',
+    remedy:
+      'Check that the address is a QMP monitor of QEMU. The connection was closed; commands under way may have run.',
     exit: 'failed',
   },
   QMP_NO_OOB: {
@@ -273,7 +275,8 @@ export const ERRORS = {
     exit: 'refused',
   },
   DISK_BITMAPS: {
-    message: 'disk {disk} has dirty bitmaps ({bitmaps}), as backup programs leave them; a mirror does not carry them over',
+    message:
+      'disk {disk} has dirty bitmaps ({bitmaps}), as backup programs leave them; a mirror does not carry them over',
     remedy: 'Remove the bitmaps (block-dirty-bitmap-remove) and make a full backup afterwards, or leave this disk out.',
     exit: 'refused',
   },

@@ -1,0 +1,235 @@
+import { basename, dirname, join } from 'node:path';
+import { type FerryError, ferryError, formatSize } from '../base/index.ts';
+import { type ImageInfo, relativeBackingName } from '../image/index.ts';
+import { chooseDisks } from './choose-disks.ts';
+import type { MigrationPlan, PlannedCopy, PlannedDisk, PlannedStorage, SourceFile } from './plan.ts';
+import { refusals } from './refusals.ts';
+import type { Survey, SurveyedDisk } from './survey.ts';
+
+/** Bytes per second that a copy is taken to reach where no limit is given. A guess for the estimate, never a limit. */
+const ASSUMED_COPY_RATE = 100 * 2 ** 20;
+/** What the swap itself takes; measured at 6-22 ms for one disk and 37-72 ms for 16. */
+const HOLD_MS = { first: 8, further: 4 } as const;
+/** What is asked for beyond the estimate: some share of it, and never less than this. */
+const MARGIN = { share: 0.05, atLeast: 16 * 2 ** 20 } as const;
+
+export type PlanResult =
+  | { readonly plan: MigrationPlan; readonly refusals: readonly [] }
+  | { readonly plan?: undefined; readonly refusals: readonly FerryError[] };
+
+/**
+ * Decides what a migration will do, or why it is refused. Pure: the same survey gives the same plan, so a dry run and
+ * the migration itself cannot differ.
+ */
+export function makePlan(survey: Survey): PlanResult {
+  const impossible = refusals(survey);
+  if (impossible.length > 0) return { refusals: impossible };
+  const { request, inventory, id } = survey;
+  const copies = planCopies(survey);
+  const disks = survey.disks.map((surveyed, index) => planDisk(survey, surveyed, index));
+  const copyBytes = copies.reduce((sum, copy) => sum + copy.allocated, 0);
+  const writeRate = survey.disks.reduce((sum, { disk }) => sum + (survey.writeRate.get(disk.id) ?? 0), 0);
+  const rate = request.bandwidth > 0 ? request.bandwidth : ASSUMED_COPY_RATE;
+  const seconds = 3 + (copyBytes * (request.verify ? 2 : 1)) / rate;
+  const storages = planStorages(survey, copies, seconds);
+  const plan: MigrationPlan = {
+    version: 1,
+    id,
+    vm: inventory.identity,
+    request,
+    disks,
+    copies,
+    sourceFiles: planSourceFiles(survey, disks, copies),
+    left: chooseDisks(inventory.disks, request).left,
+    storages,
+    notes: planNotes(survey),
+    estimate: { copyBytes, writeRate, seconds, holdMs: HOLD_MS.first + HOLD_MS.further * (disks.length - 1) },
+  };
+  const tooLittle = spaceRefusals(storages);
+  return tooLittle.length > 0 ? { refusals: tooLittle } : { plan, refusals: [] };
+}
+
+/** The name of an image on the target: what the VM calls it now. */
+function targetOf(folder: string, image: ImageInfo): string {
+  return join(folder, basename(image.path));
+}
+
+function planDisk(survey: Survey, { disk, folder, chain }: SurveyedDisk, index: number): PlannedDisk {
+  const { id } = survey;
+  const [active] = chain;
+  const [image] = disk.images;
+  if (active === undefined || image === undefined || folder === undefined)
+    throw new Error('refused disks have no plan');
+  // Node and job names have at most 31 characters in QEMU.
+  const name = (role: string): string => `bf-${id}-${role}${index}`;
+  const overlay = `blockferry-${id}-${index}.overlay.qcow2`;
+  return {
+    id: disk.id,
+    size: disk.size,
+    folder,
+    active: { node: image.node, path: active.path, realPath: active.realPath, format: formatOf(active) },
+    depth: chain.length - 1,
+    target: targetOf(folder, active),
+    sourceOverlay: join(dirname(active.realPath), overlay),
+    targetOverlay: join(folder, overlay),
+    owner: active.owner,
+    settings: disk.settings,
+    nodes: {
+      source: name('src'),
+      sourceFile: name('srcfile'),
+      mirror: name('dst'),
+      mirrorFile: name('dstfile'),
+      base: name('base'),
+    },
+    jobs: { mirror: name('mirror'), fold: name('fold'), foldBack: name('back') },
+    oldNodes: disk.images.flatMap(({ node, fileNode }) => [node, fileNode]).filter((node) => !node.startsWith('#')),
+  };
+}
+
+function formatOf(image: ImageInfo): 'raw' | 'qcow2' {
+  return image.format === 'qcow2' ? 'qcow2' : 'raw';
+}
+
+/** Every image once for each folder that it goes to, bases first, so that a chain can be opened as soon as it is whole. */
+function planCopies(survey: Survey): PlannedCopy[] {
+  const byTarget = new Map<string, PlannedCopy & { readonly disks: string[] }>();
+  const depth = new Map<string, number>();
+  for (const { disk, folder, chain } of survey.disks) {
+    if (folder === undefined) continue;
+    for (const [level, image] of chain.entries()) {
+      const target = targetOf(folder, image);
+      depth.set(target, Math.max(depth.get(target) ?? 0, level));
+      const known = byTarget.get(target);
+      if (known) {
+        known.disks.push(disk.id);
+        continue;
+      }
+      const below = chain[level + 1];
+      byTarget.set(target, {
+        source: image.realPath,
+        target,
+        format: formatOf(image),
+        allocated: image.allocated,
+        fileSize: image.fileSize,
+        owner: image.owner,
+        ...(below && {
+          backing: { name: relativeBackingName(target, targetOf(folder, below)), format: formatOf(below) },
+        }),
+        disks: [disk.id],
+      });
+    }
+  }
+  return [...byTarget.values()].toSorted((a, b) => (depth.get(b.target) ?? 0) - (depth.get(a.target) ?? 0));
+}
+
+/** What each storage must have free: the copies, and twice what the guest writes meanwhile (overlay, then fold). */
+function planStorages(survey: Survey, copies: readonly PlannedCopy[], seconds: number): PlannedStorage[] {
+  const needed = new Map<string, { folder: string; roles: Set<'source' | 'target'>; bytes: number }>();
+  const add = (folder: string, role: 'source' | 'target', bytes: number): void => {
+    const device = survey.storages.get(folder)?.device ?? folder;
+    const entry = needed.get(device) ?? { folder, roles: new Set(), bytes: 0 };
+    entry.roles.add(role);
+    entry.bytes += bytes;
+    needed.set(device, entry);
+  };
+  for (const copy of copies) add(dirname(copy.target), 'target', copy.allocated);
+  for (const { disk, folder, chain } of survey.disks) {
+    const growth = Math.min(disk.size, (survey.writeRate.get(disk.id) ?? 0) * seconds);
+    if (folder !== undefined) add(folder, 'target', growth * 2);
+    const [active] = chain;
+    if (active) add(dirname(active.realPath), 'source', growth * 2);
+  }
+  return [...needed].map(([device, { folder, roles, bytes }]) => {
+    const margin = Math.max(MARGIN.atLeast, bytes * MARGIN.share);
+    return {
+      folder,
+      device,
+      role: roles.size === 2 ? 'both' : roles.has('source') ? 'source' : 'target',
+      free: survey.storages.get(folder)?.free ?? 0,
+      needed: Math.ceil(bytes + margin),
+      reserve: Math.ceil(margin / 2),
+    };
+  });
+}
+
+function spaceRefusals(storages: readonly PlannedStorage[]): FerryError[] {
+  return storages
+    .filter(({ free, needed }) => free < needed)
+    .map(({ folder, free, needed }) =>
+      ferryError('SPACE_TOO_LITTLE', { folder, needed: formatSize(needed), free: formatSize(free) }),
+    );
+}
+
+/**
+ * What becomes of the source's files. The active images are this VM's alone. A backing image may be a template that
+ * other VMs stand on, so it goes only when it lies beside the active image and no other user was found.
+ */
+function planSourceFiles(survey: Survey, disks: readonly PlannedDisk[], copies: readonly PlannedCopy[]): SourceFile[] {
+  const files = new Map<string, SourceFile>();
+  const { keepSource, leaveLink, fold } = survey.request;
+  for (const [index, { chain }] of survey.disks.entries()) {
+    const planned = disks[index];
+    const [active] = chain;
+    if (planned === undefined || active === undefined) continue;
+    for (const image of chain) {
+      if (files.has(image.realPath)) continue;
+      const isActive = image === active;
+      const copy = copies.find(({ source }) => source === image.realPath);
+      const moved = isActive && !fold ? planned.targetOverlay : copy?.target;
+      const reason = isActive ? undefined : keptBecause(survey, image, active);
+      files.set(image.realPath, {
+        path: image.path,
+        realPath: image.realPath,
+        dev: image.dev,
+        ino: image.ino,
+        ...sourceAction(
+          survey,
+          image,
+          isActive,
+          reason ?? (keepSource && !isActive ? 'the source is kept' : undefined),
+        ),
+        ...(leaveLink && isActive && moved !== undefined ? { link: moved } : {}),
+      });
+    }
+  }
+  return [...files.values()];
+}
+
+function sourceAction(
+  survey: Survey,
+  image: ImageInfo,
+  isActive: boolean,
+  reason: string | undefined,
+): Pick<SourceFile, 'action' | 'reason' | 'renameTo'> {
+  if (reason !== undefined) return { action: 'keep', reason };
+  if (survey.request.keepSource && isActive) {
+    return { action: 'rename', renameTo: `${image.realPath}.moved-${survey.id}` };
+  }
+  return { action: 'remove' };
+}
+
+function keptBecause(survey: Survey, image: ImageInfo, active: ImageInfo): string | undefined {
+  const [other] = survey.otherUse.get(image.realPath)?.reasons ?? [];
+  if (other !== undefined) return other;
+  if (dirname(image.realPath) !== dirname(active.realPath)) {
+    return 'it lies in another folder than the active image, so other VMs may stand on it';
+  }
+  return undefined;
+}
+
+function planNotes({ inventory, request, disks }: Survey): string[] {
+  const notes: string[] = [];
+  if (inventory.status !== 'running')
+    notes.push(`the VM is not running now (${inventory.status}); its disks move all the same`);
+  if (!request.fold) {
+    notes.push(
+      'the overlay is not folded: each chain will be one image deeper, and the VM must be started from the overlay',
+    );
+  }
+  if (!request.verify) notes.push('the copies are not read back and compared');
+  if (!request.leaveLink) {
+    const [first] = disks.flatMap(({ chain }) => chain.slice(0, 1));
+    if (first) notes.push(`the VM's own start command still names ${first.path}: change it, or use --leave-link`);
+  }
+  return notes;
+}

@@ -1,0 +1,26 @@
+/** What a user asks for. Plain data: it is written to the journal. */
+export interface MigrationRequest {
+  /** Folder on the target storage for every disk that has none of its own. Absolute. */
+  readonly to?: string;
+  /** The disks that move, by any of their names, each with a folder of its own where given; empty: all that can. */
+  readonly disks: readonly { readonly name: string; readonly to?: string }[];
+  /** Most bytes per second for copying and verifying together, over all images; 0: no limit. */
+  readonly bandwidth: number;
+  /** Keep the source images, renamed, instead of removing them. */
+  readonly keepSource: boolean;
+  /** Leave a symbolic link to the moved image at each old path. */
+  readonly leaveLink: boolean;
+  /** Merge the overlay into the image below it at the end, so that the chain is as deep as it was. */
+  readonly fold: boolean;
+  /** Read the copies back from the target and compare them. */
+  readonly verify: boolean;
+}
+
+export const DEFAULT_REQUEST: Omit<MigrationRequest, 'to'> = {
+  disks: [],
+  bandwidth: 0,
+  keepSource: false,
+  leaveLink: false,
+  fold: true,
+  verify: true,
+};

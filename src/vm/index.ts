@@ -1,0 +1,10 @@
+export type { BlockJob, Disk, ImageNode, Inventory, NodeSettings, VmIdentity } from './inventory.ts';
+export {
+  type FoldJob,
+  findDisk,
+  type JobState,
+  type MirrorNode,
+  type OverlayNode,
+  type TargetChain,
+  type VirtualMachine,
+} from './virtual-machine.ts';

@@ -1,0 +1,111 @@
+import type { BlockJob, Disk, Inventory, NodeSettings, VmIdentity } from './inventory.ts';
+
+/** An empty qcow2 file that is to become the active image of a disk, under the node name that it will have. */
+export interface OverlayNode {
+  readonly disk: string;
+  readonly node: string;
+  readonly path: string;
+  /** The active node that it is put on. */
+  readonly base: string;
+  readonly settings: NodeSettings;
+}
+
+/** The mirror of a disk: the overlay's twin on the target. */
+export interface MirrorNode {
+  readonly disk: string;
+  readonly job: string;
+  /** Node of the source overlay. */
+  readonly source: string;
+  /** Node of the target overlay, to be made. */
+  readonly node: string;
+  /** Node of its file, to be made. */
+  readonly fileNode: string;
+  readonly path: string;
+  /** The immutable node below the source overlay: what the mirror is opened on, and never on nothing. */
+  readonly base: string;
+  readonly settings: NodeSettings;
+}
+
+/** The chain of a disk on the target, to be put below its mirror. */
+export interface TargetChain {
+  readonly mirror: MirrorNode;
+  readonly node: string;
+  readonly path: string;
+  readonly format: string;
+}
+
+/** Merging a disk's active overlay into the image below it. */
+export interface FoldJob {
+  readonly disk: string;
+  readonly job: string;
+  /** The active overlay: it vanishes. */
+  readonly overlay: string;
+  /** The image below it: it becomes the active image. */
+  readonly base: string;
+}
+
+/** How a job stands. All sizes in bytes. */
+export interface JobState {
+  readonly id: string;
+  readonly status: BlockJob['status'];
+  /** `ok`, `failed`, `nospace`; undefined where QEMU does not say (the job is over). */
+  readonly ioStatus?: string;
+  /** Whether no write is on its way to the target; undefined where this QEMU does not say. */
+  readonly synced?: boolean;
+  readonly done: number;
+  readonly total: number;
+  /** What QEMU says of a job that failed. */
+  readonly error?: string;
+}
+
+/**
+ * A running virtual machine, whoever manages it. What is done to it happens at the level of the group: all disks that
+ * move, at once. No method decides anything: names, order and undoing are the migration's.
+ *
+ * Methods throw FerryError `VM_COMMAND` when the VM refuses (its state is as before), and `QMP_INTERRUPTED` when the
+ * connection is lost (outcome unknown: look at reality).
+ */
+export interface VirtualMachine extends AsyncDisposable {
+  readonly identity: VmIdentity;
+
+  /** One look at the VM: disks, chains, jobs. */
+  inventory(): Promise<Inventory>;
+  /** Why the VM's QEMU could not open a file in this folder; undefined when nothing speaks against it. Makes nothing. */
+  cannotOpen(folder: string): Promise<string | undefined>;
+  /** The node that the disk is attached to now; undefined when the disk is gone or empty. */
+  activeNode(disk: string): Promise<string | undefined>;
+  /** Which of these nodes exist. */
+  existingNodes(names: readonly string[]): Promise<readonly string[]>;
+
+  /** The snapshot: all overlays become active at one instant, or none does. */
+  snapshot(overlays: readonly OverlayNode[]): Promise<void>;
+  /** Opens the mirror of one disk on the source's immutable chain and starts copying its overlay. */
+  startMirror(mirror: MirrorNode): Promise<void>;
+  /** How these jobs stand; a job that does not exist is not in the answer. */
+  jobs(ids: readonly string[]): Promise<readonly JobState[]>;
+  /** Resolves when one of these jobs may have changed its state, and at the latest after `ms` milliseconds. */
+  jobChange(ids: readonly string[], ms: number, signal?: AbortSignal): Promise<void>;
+  /** Puts every mirror on the target's chain, in one command. */
+  attach(chains: readonly TargetChain[]): Promise<void>;
+  /** From now on each guest write waits until it is on both sides, where the mirrors do not do so already. */
+  synchronize(jobs: readonly string[]): Promise<void>;
+
+  /** First half of the swap: every job drains its disk and stops. When it resolves, the guest's I/O is held. */
+  hold(jobs: readonly string[]): Promise<void>;
+  /** Second half: the swap takes place, and the guest's I/O goes on. The point of no return. */
+  release(jobs: readonly string[]): Promise<void>;
+  /** Ends the jobs in whatever state they are without a swap; the guest goes on where it was. Done when they are gone. */
+  cancel(jobs: readonly string[]): Promise<void>;
+
+  /** Starts merging an overlay into the image below it; swapped by `hold` and `release`. */
+  startFold(fold: FoldJob): Promise<void>;
+  /** Closes these nodes, in this order. A node that does not exist, or that QEMU closes by itself, is no error. */
+  closeNodes(names: readonly string[]): Promise<void>;
+  /** Which local files the VM's process has open; undefined where this user may not know. */
+  openFiles(): Promise<readonly { readonly dev: string; readonly ino: string; readonly path: string }[] | undefined>;
+}
+
+/** Finds a disk by any of its names. */
+export function findDisk(disks: readonly Disk[], name: string): Disk | undefined {
+  return disks.find((disk) => disk.id === name) ?? disks.find((disk) => disk.names.includes(name));
+}
