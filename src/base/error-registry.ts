@@ -197,7 +197,7 @@ export const ERRORS = {
     exit: 'failed',
   },
   QMP_INTERRUPTED: {
-    message: "the connection to '{address}' ended ({why}) while {what} was outstanding: its outcome is unknown",
+    message: "the connection to '{address}' ended ({why}): {outcome}",
     remedy: 'Connect again and look at the state of the VM before anything is repeated.',
     exit: 'failed',
   },
@@ -334,6 +334,99 @@ export const ERRORS = {
     message: '{vm} is being migrated to another host (status {status})',
     remedy: 'Let the migration end, then try again where the VM is then.',
     exit: 'refused',
+  },
+
+  // ---- journal ------------------------------------------------------------------------------------------------
+  JOURNAL_UNAVAILABLE: {
+    message: "the journal '{path}' cannot be used: {reason}",
+    remedy: 'Check the state directory (`--state-dir`, BLOCKFERRY_STATE_DIR), its permissions and its file system.',
+    exit: 'failed',
+  },
+  JOURNAL_UNSAFE: {
+    message: "the state directory '{directory}' is not safe: {reason}",
+    remedy: 'Make it yours alone (`chown`, `chmod 700`), or choose another with `--state-dir`.',
+    exit: 'failed',
+  },
+  JOURNAL_VERSION: {
+    message: "the journal '{path}' has version {found}; this blockferry knows versions up to {known}",
+    remedy: 'Use the blockferry that wrote it, or a newer one. The journal was not touched.',
+    exit: 'failed',
+  },
+  JOURNAL_DAMAGED: {
+    message: "the journal '{path}' is damaged: {reason}",
+    remedy: 'Stop using it, keep a copy, and see docs/errors.md. No decision is taken from a damaged journal.',
+    exit: 'attention',
+  },
+  JOURNAL_WRITE: {
+    message: "the journal '{path}' cannot be written ({reason}): nothing of this was recorded",
+    remedy: 'Free space or fix the file system of the state directory.',
+    exit: 'failed',
+  },
+  JOURNAL_OUTCOME: {
+    message: "the journal '{path}' failed in a commit ({reason}): whether it was recorded is not known",
+    remedy: 'Fix the file system of the state directory, then run `blockferry status`.',
+    exit: 'attention',
+  },
+  MIGRATION_EXISTS: {
+    message: "virtual machine '{vm}' has an unfinished migration: {id}",
+    remedy: 'See `blockferry status {id}`; finish it with `blockferry resume {id}` or undo it with `blockferry abort {id}`.',
+    exit: 'refused',
+  },
+  NO_SUCH_MIGRATION: {
+    message: "the journal in '{directory}' has no migration '{id}'",
+    remedy: 'See `blockferry list`.',
+    exit: 'usage',
+  },
+  AMBIGUOUS_MIGRATION: {
+    message: "'{id}' is the beginning of several migrations: {ids}",
+    remedy: 'Give more of the id.',
+    exit: 'usage',
+  },
+  LEDGER_TAKEN: {
+    message: "the {kind} '{name}' belongs to the unfinished migration {other}",
+    remedy: 'Choose another target, or finish that migration first.',
+    exit: 'refused',
+  },
+  OWNER_LOST: {
+    message: 'the process that drives migration {id} went away before it answered',
+    remedy: 'See `blockferry status {id}`. What was asked for may or may not have been done.',
+    exit: 'failed',
+  },
+  CONTROL_SOCKET: {
+    message: 'the control socket of migration {id} cannot be used: {reason}',
+    remedy: 'Only the user who runs the migration and root can use it. Check the state directory.',
+    exit: 'failed',
+  },
+  // ---- migration: a step fails ---------------------------------------------------------------------------------
+  STEP_NOT_CONFIRMED: {
+    message: 'disk {disk}: after {step}, {what}',
+    remedy: '`blockferry status` shows what the VM runs on; nothing further was done on the strength of this step.',
+    exit: 'attention',
+  },
+  MIRROR_FAILED: {
+    message: 'disk {disk}: mirroring to {target} failed: {reason}',
+    remedy: 'The guest goes on at the source. Look into the target storage (space, errors, permissions), then try again.',
+    exit: 'rolledBack',
+  },
+  FOLD_FAILED: {
+    message: 'disk {disk}: folding its overlay failed: {reason}',
+    remedy: 'No write is lost: the overlay stays in use. Look into the storage, then `blockferry resume`.',
+    exit: 'attention',
+  },
+  SPACE_RUNS_OUT: {
+    message: 'only {free} are left on the storage of {folder}, less than the {reserve} that are kept for the guest',
+    remedy: 'Make room there, or move fewer disks at a time (--disk).',
+    exit: 'rolledBack',
+  },
+  ROLLED_BACK: {
+    message: 'the migration {id} of {vm} was rolled back: {reason}',
+    remedy: 'The guest goes on at the source as before, and nothing is left over. Mend the cause and migrate again.',
+    exit: 'rolledBack',
+  },
+  NEEDS_ATTENTION: {
+    message: 'the migration {id} of {vm} is unfinished: {reason}',
+    remedy: '{next}',
+    exit: 'attention',
   },
 } as const;
 
