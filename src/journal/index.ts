@@ -1,4 +1,5 @@
 export type { CommitKind, CommitRecord } from './commit-records.ts';
+export type { ControlRequest } from './control-line.ts';
 export type { EventFilter, JournalEvent, Progress, ProgressRecord } from './events.ts';
 export { Journal, type JournalOptions } from './journal.ts';
 export type { LedgerEntry, LedgerFilter, LedgerKind, LedgerState, NewLedgerEntry } from './ledger.ts';
@@ -10,5 +11,6 @@ export type {
   NewMigration,
   VmRef,
 } from './migrations.ts';
+export { type AskOptions, askOwner, type ControlHandler, MigrationOwner, ownerPid } from './migration-owner.ts';
 export { stateDirectory } from './state-directory.ts';
 export type { StepRecord, StepState } from './steps.ts';

@@ -86,6 +86,8 @@ function setPragmas(database: Database): void {
     const held = database.pragma(name);
     if (held !== value) throw notHeld(database, name, String(held), String(value));
   }
+  // SQLite opens a file that it may not write without a word, and says so at the first write: let that be now.
+  database.write(() => undefined);
 }
 
 function notHeld(database: Database, name: string, held: string, wanted: string): Error {
