@@ -1,0 +1,40 @@
+/**
+ * Throwaway real VMs and storages, used by the demo, the tests and the benchmarks alike.
+ *
+ *     await using lab = await Lab.open({ name: 'two disks' });
+ *     const fast = await lab.storage('fast');
+ *     const path = join(fast, 'a.qcow2');
+ *     await lab.image({ path, format: 'qcow2', size: 2 ** 28, fill: { bytes: 2 ** 26, seed: 7 } });
+ *     const vm = await lab.startVm({ name: 'vm 1', disks: [{ id: 'a', path, format: 'qcow2' }] });
+ *     const writer = await vm.startWriter({ disk: 'a', rate: 300 });   // waits for the guest
+ *     ...                                                              // migrate it over vm.qmpPath
+ *     await writer.advanced(100);                                      // wait for states, never for times
+ *     const record = await writer.stop();                              // what the disk must hold now
+ *     expect(await vm.ioErrors()).toEqual([]);
+ *     await vm.stop();                                                 // or kill(); the lab kills what is left
+ *
+ * The guest is Debian's cloud kernel with an initramfs of busybox, perl and fio. Guests run under TCG; KVM is used when
+ * `BLOCKFERRY_LAB_ACCEL=kvm` asks for it and it works. What takes time to make is kept in `.cache` (`BLOCKFERRY_CACHE`).
+ * `qemuBuilds()` gives the builds of QEMU that the test matrix runs on. For odd cases: `boot: false` runs QEMU without a
+ * guest, `lab.defer` has anything else undone with the lab.
+ */
+export { type FioOptions, type FioResult, type FioSide, type DiskStats, GuestLoad } from './guest-load.ts';
+export { GuestWriter, type WriterOptions } from './guest-writer.ts';
+export { Lab, type VmOptions } from './lab.ts';
+export type { ImageFill, ImageOptions } from './lab-image.ts';
+export { type Exit, LabVm } from './lab-vm.ts';
+export { installedQemu, qemuBuilds, type QemuBuild, type QemuBuilds } from './qemu-builds.ts';
+export { LabError, requirePrograms } from './requires.ts';
+export { type DiskStyle, type LabDisk, nodeOf } from './vm-command-line.ts';
+export {
+  blockIndex,
+  readWriteHeader,
+  WRITE_HEADER_SIZE,
+  WRITE_MAGIC,
+  writeContents,
+  type WriteKind,
+  writeKind,
+  writeOffset,
+  type WritePattern,
+  type WriteRecord,
+} from './write-pattern.ts';

@@ -1,0 +1,227 @@
+import { spawn } from 'node:child_process';
+import { closeSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { run } from '../src/base/index.ts';
+import { chooseAccelerator } from './accelerator.ts';
+import { isAlive } from './cache.ts';
+import { guestImage } from './guest-image.ts';
+import { type ImageOptions, makeImage } from './lab-image.ts';
+import { type Exit, LabVm } from './lab-vm.ts';
+import { installedQemu, type QemuBuild } from './qemu-builds.ts';
+import { LabError } from './requires.ts';
+import { type ChainImage, type DiskStyle, type LabDisk, vmArguments } from './vm-command-line.ts';
+
+export interface VmOptions {
+  readonly name: string;
+  readonly uuid?: string;
+  /** Default: the lab's. */
+  readonly build?: QemuBuild;
+  readonly disks: readonly LabDisk[];
+  /** Default `blockdev`. */
+  readonly style?: DiskStyle;
+  /** MiB; default 384. */
+  readonly memory?: number;
+  readonly extraArgs?: readonly string[];
+  /** QMP sockets; default 1. */
+  readonly monitors?: 1 | 2;
+  /** false: QEMU runs without a guest, for tests that need the block layer only. Default true. */
+  readonly boot?: boolean;
+}
+
+/** Recording writers that may run at once in a guest. */
+const WRITERS = 8;
+const PREFIX = 'blockferry-lab-';
+
+const open = new Set<Lab>();
+let watching = false;
+
+/** Whatever way this process ends, nothing of its labs is left behind; against SIGKILL see `setpriv` below. */
+function watchForTheEnd(): void {
+  if (watching) return;
+  watching = true;
+  process.on('exit', () => {
+    for (const lab of open) lab.abandon();
+  });
+  for (const [signal, number] of [
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+    ['SIGHUP', 1],
+  ] as const) {
+    process.once(signal, () => process.exit(128 + number));
+  }
+}
+
+/** Removes the folders of labs whose process was killed. */
+function removeAbandoned(): void {
+  for (const entry of readdirSync(tmpdir())) {
+    const pid = entry.startsWith(PREFIX) ? /^(\d+)-/.exec(entry.slice(PREFIX.length))?.[1] : undefined;
+    if (pid !== undefined && !isAlive(Number(pid))) rmSync(join(tmpdir(), entry), { recursive: true, force: true });
+  }
+}
+
+/** A laboratory: a temporary folder, and the VMs that run in it. All of it is gone when it is disposed of. */
+export class Lab implements AsyncDisposable {
+  readonly name: string;
+  /** The lab's folder. */
+  readonly folder: string;
+  /** The build of QEMU that is used where none is named. */
+  readonly build: QemuBuild;
+  readonly #vms: LabVm[] = [];
+  readonly #cleanups: (() => Promise<void> | void)[] = [];
+
+  private constructor(name: string, folder: string, build: QemuBuild) {
+    this.name = name;
+    this.folder = folder;
+    this.build = build;
+  }
+
+  /**
+   * Opens a lab.
+   * @throws LabError that says what to install where something is missing
+   */
+  static async open(options: { readonly name: string; readonly build?: QemuBuild }): Promise<Lab> {
+    const build = options.build ?? (await installedQemu());
+    removeAbandoned();
+    const word = options.name.replaceAll(/\W+/g, '-').slice(0, 24);
+    const lab = new Lab(options.name, await mkdtemp(join(tmpdir(), `${PREFIX}${process.pid}-${word}-`)), build);
+    open.add(lab);
+    watchForTheEnd();
+    return lab;
+  }
+
+  /** Makes a folder that plays a storage; any name that a folder can have. */
+  async storage(name: string): Promise<string> {
+    const folder = join(this.folder, name);
+    await mkdir(folder, { recursive: true });
+    return folder;
+  }
+
+  /** Makes an image with qemu-img. */
+  async image(image: ImageOptions & { readonly build?: QemuBuild }): Promise<string> {
+    await makeImage(image.build ?? this.build, this.folder, image);
+    return image.path;
+  }
+
+  /** Has something undone when the lab is disposed of, after its VMs have ended; the last comes first. */
+  defer(cleanup: () => Promise<void> | void): void {
+    this.#cleanups.push(cleanup);
+  }
+
+  /** Starts a VM; resolves when its monitors answer. `booted()` of the VM waits for the guest. */
+  async startVm(options: VmOptions): Promise<LabVm> {
+    const build = options.build ?? this.build;
+    const image = options.boot === false ? undefined : await guestImage();
+    const accelerator = image === undefined ? 'tcg' : await chooseAccelerator(build, image);
+    const folder = await mkdtemp(join(this.folder, 'vm-'));
+    const monitors = Array.from({ length: options.monitors ?? 1 }, (_, index) =>
+      join(folder, `qmp${index || ''}.sock`),
+    );
+    const guest = image && {
+      ...image,
+      console: join(folder, 'console'),
+      agent: join(folder, 'agent.sock'),
+      writers: Array.from({ length: WRITERS }, (_, index) => join(folder, `writer${index}`)),
+    };
+    const backing = new Map<string, ChainImage[]>();
+    for (const disk of options.disks) {
+      if (disk.explicitChain && disk.path !== undefined) backing.set(disk.id, await imagesBelow(build, disk.path));
+    }
+    const { name, uuid, disks } = options;
+    const args = vmArguments({
+      ...{ name, disks, backing, accelerator, monitors },
+      ...(uuid === undefined ? {} : { uuid }),
+      ...(guest === undefined ? {} : { guest }),
+      style: options.style ?? 'blockdev',
+      memory: options.memory ?? 384,
+      extraArgs: options.extraArgs ?? [],
+    });
+    const vm = await launch(build, folder, args, { name, disks, monitors, ...(guest === undefined ? {} : { guest }) });
+    this.#vms.push(vm);
+    return vm;
+  }
+
+  /** Ends every VM at once, undoes what was deferred, and removes the folder. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#vms.map(async (vm) => await vm.kill()));
+    const failures: unknown[] = [];
+    for (const cleanup of this.#cleanups.splice(0).reverse()) {
+      try {
+        await cleanup();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    open.delete(this);
+    rmSync(this.folder, { recursive: true, force: true });
+    if (failures.length > 0) throw new AggregateError(failures, `the lab '${this.name}' could not be cleaned up`);
+  }
+
+  /** What can be done when the process ends now: kills the VMs and removes the folder. Deferred work is not done. */
+  abandon(): void {
+    for (const vm of this.#vms) vm.killNow();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** The images below the active one, nearest first. */
+async function imagesBelow(build: QemuBuild, path: string): Promise<ChainImage[]> {
+  const args = ['info', '-U', '--backing-chain', '--output=json', path];
+  const { stdout } = await run(build.img, args, { env: { ...process.env, ...build.env } });
+  const chain = JSON.parse(stdout) as { filename: string; format: string }[];
+  return chain.slice(1).map((image) => ({ path: image.filename, format: image.format }));
+}
+
+interface LaunchParts {
+  readonly name: string;
+  readonly disks: readonly LabDisk[];
+  readonly monitors: readonly string[];
+  readonly guest?: { readonly agent: string; readonly console: string; readonly writers: readonly string[] };
+}
+
+async function launch(build: QemuBuild, folder: string, args: readonly string[], parts: LaunchParts): Promise<LabVm> {
+  const log = join(folder, 'qemu.log');
+  const descriptor = openSync(log, 'w');
+  const commandLine = [build.system, ...build.systemArgs, ...args];
+  // setpriv becomes QEMU, with its pid; the kernel kills it when this process dies, however it dies.
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...commandLine], {
+    env: { ...process.env, ...build.env },
+    stdio: ['ignore', descriptor, descriptor],
+    cwd: folder,
+  });
+  closeSync(descriptor);
+  const exited = new Promise<Exit>((resolve) => {
+    child.once('exit', (status, signal) => resolve({ status, signal }));
+    child.once('error', () => resolve({ status: 127, signal: null }));
+  });
+  let exit: Exit | undefined;
+  void exited.then((how) => (exit = how));
+  while (!(await answers(parts.monitors))) {
+    if (exit !== undefined) {
+      const said = (await readFile(log, 'utf8')).trim();
+      throw new LabError(`QEMU of ${parts.name} ended at once (${exit.signal ?? exit.status}): ${said}`);
+    }
+    await sleep(10);
+  }
+  return new LabVm({ ...parts, qmpPaths: parts.monitors, commandLine, process: child, exited });
+}
+
+/** Whether each of the monitors sends its greeting: QEMU does so when it has set up all that is on its command line. */
+async function answers(paths: readonly string[]): Promise<boolean> {
+  for (const path of paths) {
+    const greeted = await new Promise<boolean>((resolve) => {
+      const socket = connect(path);
+      socket.once('data', () => {
+        socket.destroy();
+        resolve(true);
+      });
+      socket.once('error', () => resolve(false));
+      socket.once('close', () => resolve(false));
+    });
+    if (!greeted) return false;
+  }
+  return true;
+}
