@@ -428,6 +428,42 @@ export const ERRORS = {
     remedy: '{next}',
     exit: 'attention',
   },
+  // ---- vm ------------------------------------------------------------------------------------------------------
+  VM_PROCESS_UNKNOWN: {
+    message: 'the process that listens on {address} is not to be found on this host: {reason}',
+    remedy: "Run blockferry on the VM's host, as root or as the user that QEMU runs as.",
+    exit: 'failed',
+  },
+  VM_REPLACED: {
+    message: '{vm} at {address} is another QEMU process than the one that this migration began with',
+    remedy: 'Nothing was done to the new process. `blockferry status` shows where the disks of the old one are.',
+    exit: 'attention',
+  },
+  HOLD_FAILED: {
+    message: 'the swap was given up before its commit record: {jobs}: {reason}',
+    remedy: 'The guest goes on where it was. Look into the storage, then try again.',
+    exit: 'rolledBack',
+  },
+  SWAP_FAILED: {
+    message: 'the job {job} ended with an error after it was finalized: {reason}',
+    remedy: 'Look at what the VM runs on (`blockferry status`) before anything else is done.',
+    exit: 'attention',
+  },
+  MIGRATION_OWNED: {
+    message: 'another process drives the migration {id}',
+    remedy: '`blockferry status {id}` shows how far it is; `abort`, `pause` and `set-speed` reach that process.',
+    exit: 'failed',
+  },
+  MIGRATION_FINISHED: {
+    message: 'the migration {id} is finished ({state})',
+    remedy: 'Nothing is left to do. `blockferry status {id}` shows what became of it.',
+    exit: 'failed',
+  },
+  TOO_LATE: {
+    message: 'the migration {id} cannot be aborted: its disks have been swapped, and the guest runs on the target',
+    remedy: 'Let it finish. To go back, migrate the disks to the old folder.',
+    exit: 'failed',
+  },
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -77,8 +77,6 @@ export interface BlockJob {
   readonly type: string;
   /** QEMU's JobStatus: `created`, `running`, `paused`, `ready`, `standby`, `waiting`, `pending`, `aborting`, `concluded`, `null`. */
   readonly status: string;
-  /** Device or node that QEMU names for it. */
-  readonly device: string;
 }
 
 /** What is running: one look at a VM. */

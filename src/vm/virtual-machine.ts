@@ -62,7 +62,7 @@ export interface JobState {
  * A running virtual machine, whoever manages it. What is done to it happens at the level of the group: all disks that
  * move, at once. No method decides anything: names, order and undoing are the migration's.
  *
- * Methods throw FerryError `VM_COMMAND` when the VM refuses (its state is as before), and `QMP_INTERRUPTED` when the
+ * Methods throw FerryError `QMP_COMMAND` when the VM refuses (its state is as before), and `QMP_INTERRUPTED` when the
  * connection is lost (outcome unknown: look at reality).
  */
 export interface VirtualMachine extends AsyncDisposable {
@@ -94,6 +94,8 @@ export interface VirtualMachine extends AsyncDisposable {
   hold(jobs: readonly string[]): Promise<void>;
   /** Second half: the swap takes place, and the guest's I/O goes on. The point of no return. */
   release(jobs: readonly string[]): Promise<void>;
+  /** After `release`: waits until the jobs are over and takes them away. @throws FerryError SWAP_FAILED */
+  settle(jobs: readonly string[]): Promise<void>;
   /** Ends the jobs in whatever state they are without a swap; the guest goes on where it was. Done when they are gone. */
   cancel(jobs: readonly string[]): Promise<void>;
 
@@ -101,6 +103,8 @@ export interface VirtualMachine extends AsyncDisposable {
   startFold(fold: FoldJob): Promise<void>;
   /** Closes these nodes, in this order. A node that does not exist, or that QEMU closes by itself, is no error. */
   closeNodes(names: readonly string[]): Promise<void>;
+  /** The same for nodes of the VM's own: one that something else still uses stays open, and that is no error. */
+  closeUnusedNodes(names: readonly string[]): Promise<void>;
   /** Which local files the VM's process has open; undefined where this user may not know. */
   openFiles(): Promise<readonly { readonly dev: string; readonly ino: string; readonly path: string }[] | undefined>;
 }

@@ -1,0 +1,45 @@
+import type { StepName } from './step-name.ts';
+
+/** What happens in a migration, as it is written to the journal and shown. Sizes in bytes, times in milliseconds. */
+export type MigrationEvent =
+  | { readonly type: 'started'; readonly vm: string; readonly disks: readonly string[] }
+  /** Another process went on with it. */
+  | { readonly type: 'taken-over'; readonly pid: number }
+  | {
+      readonly type: 'step';
+      readonly step: StepName;
+      readonly state: 'begun' | 'done' | 'undoing' | 'undone';
+      readonly ms?: number;
+    }
+  | { readonly type: 'paused' }
+  | { readonly type: 'resumed' }
+  | { readonly type: 'speed'; readonly bytesPerSecond: number }
+  /** The guest's I/O was held from the first `job-complete` to the last `job-finalize`. */
+  | { readonly type: 'held'; readonly kind: 'pivot' | 'fold'; readonly ms: number; readonly disks: number }
+  | { readonly type: 'warning'; readonly message: string }
+  /** A step failed; what follows is the rollback, or, after the commit record, the way forward. */
+  | {
+      readonly type: 'failed';
+      readonly step: StepName;
+      readonly code: string;
+      readonly message: string;
+      readonly remedy: string;
+    }
+  | {
+      readonly type: 'finished';
+      readonly outcome: 'done' | 'rolled-back' | 'attention' | 'left';
+      readonly message: string;
+    };
+
+/** How far a copy, its proof, a mirror or a fold is. Not kept as history: only the last one counts. */
+export interface ProgressReport {
+  readonly phase: 'mirror' | 'copy' | 'verify' | 'fold';
+  /** Disk id for `mirror` and `fold`; target path of the image for `copy` and `verify`. */
+  readonly key: string;
+  /** The disks that it is about. */
+  readonly disks: readonly string[];
+  readonly done: number;
+  readonly total: number;
+  /** Bytes per second lately. */
+  readonly rate?: number;
+}

@@ -1,0 +1,71 @@
+import { ferryError } from '../base/index.ts';
+import type { FoldJob, JobState } from '../vm/index.ts';
+import { commitRecord } from './commit-record.ts';
+import { pivot } from './pivot.ts';
+import type { Run } from './run.ts';
+
+/**
+ * Merges overlays into the images below them while the guest runs, as a swap of its own: held `pending`, a record, then
+ * the finalize. After the record the overlays are stale and would hide newer writes, so nothing may open them again.
+ *
+ * `fold` is the end of a migration, on the target; `fold-back` its undoing, on the source.
+ */
+export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', folds: readonly FoldJob[]): Promise<void> {
+  if (folds.length === 0) return;
+  const { vm, ledger, journal, plan } = run;
+  const ids = folds.map(({ job }) => job);
+  if (journal.commitRecord(plan.id, kind) !== undefined) {
+    // Somebody died between the record and the last finalize: what is still held goes forward.
+    await vm.release(ids);
+    await vm.settle(ids);
+    ledger.gone('job', ...ids);
+    return;
+  }
+  // Jobs of an interrupted attempt that did not come to its record: the merge begins again.
+  await vm.cancel(ids);
+  for (const { disk, job } of folds) ledger.plan('job', job, kind, disk);
+  for (const fold of folds) {
+    await vm.startFold(fold);
+    ledger.made('job', fold.job);
+  }
+  const cancel = (): Promise<void> => vm.cancel(ids).catch(() => undefined);
+  try {
+    await untilReady(run, folds);
+  } catch (error) {
+    await cancel();
+    throw error;
+  }
+  const group = {
+    check: () => Promise.resolve(),
+    flush: () => Promise.resolve(),
+    hold: () => vm.hold(ids),
+    release: () => vm.release(ids),
+    settle: () => vm.settle(ids),
+    cancel,
+  };
+  const held = await pivot(group, commitRecord(run, kind), run.clock);
+  ledger.gone('job', ...ids);
+  run.emit({ type: 'held', kind: 'fold', ms: held, disks: folds.length });
+}
+
+async function untilReady(run: Run, folds: readonly FoldJob[]): Promise<void> {
+  const ids = folds.map(({ job }) => job);
+  for (;;) {
+    const jobs = await run.vm.jobs(ids);
+    for (const fold of folds) {
+      const job = jobs.find(({ id }) => id === fold.job);
+      const fault = foldFault(job);
+      if (fault !== undefined) throw ferryError('FOLD_FAILED', { disk: fold.disk, reason: fault });
+      if (job) run.report({ phase: 'fold', key: fold.disk, disks: [fold.disk], done: job.done, total: job.total });
+    }
+    if (jobs.every(({ status }) => status === 'ready')) return;
+    await run.vm.jobChange(ids, 500);
+  }
+}
+
+function foldFault(job: JobState | undefined): string | undefined {
+  if (job === undefined) return 'the block-commit job is gone';
+  if (job.error !== undefined) return job.error;
+  if (job.ioStatus !== undefined && job.ioStatus !== 'ok') return `its I/O status is ${job.ioStatus}`;
+  return undefined;
+}

@@ -1,0 +1,254 @@
+import {
+  type Clock,
+  type FerryError,
+  ferryError,
+  FerryError as Failure,
+  messageOf,
+  systemClock,
+} from '../base/index.ts';
+import { CopyControl } from '../image/index.ts';
+import { type Journal, MigrationOwner } from '../journal/index.ts';
+import type { VirtualMachine } from '../vm/index.ts';
+import { controlHandler } from './control.ts';
+import type { MigrationEvent, ProgressReport } from './event.ts';
+import { nextStep, type Progress, type StepState } from './next-step.ts';
+import type { MigrationPlan } from './plan.ts';
+import { RateMeter } from './rate-meter.ts';
+import { Ledger, type Run } from './run.ts';
+import { RunControl, Stopped } from './run-control.ts';
+import { isStepName, type StepName } from './step-name.ts';
+import { STEP } from './steps/index.ts';
+
+export interface MigrationDeps {
+  readonly journal: Journal;
+  readonly vm: VirtualMachine;
+  readonly clock?: Clock;
+  readonly onEvent?: (event: MigrationEvent) => void;
+  readonly onProgress?: (progress: ProgressReport) => void;
+}
+
+/** How driving a migration ended. */
+export type Outcome =
+  | { readonly kind: 'done'; readonly message: string }
+  | { readonly kind: 'rolled-back'; readonly message: string; readonly cause?: FerryError }
+  /** Unfinished: a person has to look. Both sides are as the message says. */
+  | { readonly kind: 'attention'; readonly message: string; readonly cause: FerryError }
+  /** Unfinished on purpose: the disks stay mirrored, and it can be gone on with. */
+  | { readonly kind: 'left'; readonly message: string };
+
+/** How often the last progress of a thing is written to the journal, in milliseconds. */
+const SAVE_PROGRESS_EVERY_MS = 1000;
+
+/** One migration, driven by this process. */
+export class Migration implements AsyncDisposable {
+  readonly plan: MigrationPlan;
+  readonly control: RunControl;
+  readonly #deps: MigrationDeps;
+  readonly #clock: Clock;
+  readonly #owner: MigrationOwner;
+  readonly #run: Run;
+  readonly #meters = new Map<string, { meter: RateMeter; savedAt: number }>();
+
+  private constructor(plan: MigrationPlan, control: RunControl, owner: MigrationOwner, deps: MigrationDeps) {
+    this.plan = plan;
+    this.control = control;
+    this.#owner = owner;
+    this.#deps = deps;
+    this.#clock = deps.clock ?? systemClock;
+    this.#run = {
+      plan,
+      vm: deps.vm,
+      journal: deps.journal,
+      ledger: new Ledger(deps.journal, plan.id),
+      clock: this.#clock,
+      control,
+      emit: (event) => this.#emit(event),
+      report: (progress) => this.#report(progress),
+    };
+  }
+
+  /**
+   * Writes the plan to the journal and takes the migration. Nothing is touched yet.
+   * @throws FerryError MIGRATION_EXISTS when the VM has an unfinished one
+   */
+  static async begin(plan: MigrationPlan, deps: MigrationDeps): Promise<Migration> {
+    const { id, vm, request } = plan;
+    const control = new RunControl(new CopyControl({ speed: request.bandwidth }));
+    // Owned before it is in the journal: who finds it there finds its owner as well.
+    const owner = await claim(id, control, deps);
+    try {
+      const { name, uuid, process, address, host } = vm;
+      deps.journal.addMigration({ id, vm: { name, uuid, process, address, host }, plan, options: request });
+    } catch (error) {
+      await owner.release();
+      throw error;
+    }
+    const migration = new Migration(plan, control, owner, deps);
+    migration.#emit({ type: 'started', vm: vm.name, disks: plan.disks.map((disk) => disk.id) });
+    return migration;
+  }
+
+  /**
+   * Goes on with an unfinished migration that nobody drives.
+   * @throws FerryError MIGRATION_OWNED, MIGRATION_FINISHED
+   */
+  static async takeOver(id: string, deps: MigrationDeps): Promise<Migration> {
+    const row = deps.journal.migration(id);
+    if (row.state === 'done' || row.state === 'rolled-back') {
+      throw ferryError('MIGRATION_FINISHED', { id, state: row.state });
+    }
+    const plan = row.plan as MigrationPlan;
+    const control = new RunControl(new CopyControl({ speed: plan.request.bandwidth }));
+    const owner = await claim(id, control, deps);
+    const migration = new Migration(plan, control, owner, deps);
+    migration.#emit({ type: 'taken-over', pid: process.pid });
+    return migration;
+  }
+
+  /** Drives it to its end. Never throws for what happens to the migration: the outcome tells. */
+  async run(): Promise<Outcome> {
+    let cause: FerryError | undefined;
+    for (;;) {
+      if (this.control.stopped === 'abort') this.#turnBack('it was aborted');
+      if (this.control.stopped === 'leave') return this.#left();
+      const next = nextStep(this.#progress());
+      if (next.kind === 'finish') return this.#finish(next.outcome, cause);
+      await this.#gate(next.kind);
+      try {
+        if (next.kind === 'do') await this.#do(next.step);
+        else await this.#undo(next.step);
+      } catch (error) {
+        if (error instanceof Stopped) continue;
+        const failure = asFailure(error);
+        this.#failed(next.step, failure);
+        const { goal, committed } = this.#progress();
+        if (next.kind === 'undo' || committed || goal === 'back') return this.#attention(next, failure);
+        cause = failure;
+        this.#turnBack(failure.message);
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#owner.release();
+  }
+
+  async #do(name: StepName): Promise<void> {
+    const { journal } = this.#deps;
+    const step = STEP[name];
+    const began = this.#clock.monotonic();
+    this.#emit({ type: 'step', step: name, state: 'begun' });
+    journal.intendStep(this.plan.id, name);
+    step.intend(this.#run);
+    if ((await step.look(this.#run)) === 'open') await step.act(this.#run);
+    await step.confirm(this.#run);
+    journal.confirmStep(this.plan.id, name);
+    this.#emit({ type: 'step', step: name, state: 'done', ms: this.#clock.monotonic() - began });
+  }
+
+  async #undo(name: StepName): Promise<void> {
+    const { journal } = this.#deps;
+    this.#emit({ type: 'step', step: name, state: 'undoing' });
+    journal.undoingStep(this.plan.id, name);
+    await STEP[name].undo(this.#run);
+    journal.undoneStep(this.plan.id, name);
+    this.#emit({ type: 'step', step: name, state: 'undone' });
+  }
+
+  /** While paused, no further step forward is begun. The way back is not held up. */
+  async #gate(kind: 'do' | 'undo'): Promise<void> {
+    if (kind === 'undo' || !this.control.paused) return;
+    const { journal } = this.#deps;
+    journal.update(this.plan.id, { state: 'paused' });
+    await this.control.unpaused();
+    if (this.control.stopped === undefined) journal.update(this.plan.id, { state: 'running' });
+  }
+
+  #progress(): Progress {
+    const { journal } = this.#deps;
+    const { id, request } = this.plan;
+    const steps = new Map<StepName, StepState>();
+    for (const { step, state } of journal.steps(id)) if (isStepName(step)) steps.set(step, state);
+    return {
+      steps,
+      committed: journal.commitRecord(id, 'pivot') !== undefined,
+      goal: journal.migration(id).goal,
+      request,
+    };
+  }
+
+  /** After the commit record there is no way back: then it does nothing. */
+  #turnBack(reason: string): void {
+    const { goal, committed } = this.#progress();
+    if (goal === 'back' || committed) return;
+    this.#deps.journal.update(this.plan.id, { goal: 'back', state: 'rolling-back', message: reason });
+  }
+
+  #failed(step: StepName, { code, message, remedy }: FerryError): void {
+    this.#emit({ type: 'failed', step, code, message, remedy });
+  }
+
+  #finish(kind: 'done' | 'rolled-back', cause: FerryError | undefined): Outcome {
+    const { journal } = this.#deps;
+    const { vm, disks, id } = this.plan;
+    const names = disks.map((disk) => disk.id).join(', ');
+    const message =
+      kind === 'done'
+        ? `${names} of ${vm.name}: moved; the guest runs on the target`
+        : `${names} of ${vm.name}: rolled back, the guest goes on at the source (${journal.migration(id).message ?? 'aborted'})`;
+    journal.update(id, { state: kind, message });
+    this.#emit({ type: 'finished', outcome: kind, message });
+    return kind === 'done' ? { kind, message } : { kind, message, ...(cause && { cause }) };
+  }
+
+  #attention(at: { readonly kind: 'do' | 'undo'; readonly step: StepName }, cause: FerryError): Outcome {
+    const { committed } = this.#progress();
+    const where = committed
+      ? 'The target is the truth for every disk, and the guest runs there.'
+      : 'The source is the truth for every disk, and the guest runs there.';
+    const what = at.kind === 'undo' ? `undoing ${at.step} failed` : `${at.step} failed`;
+    const message = `${what}: ${cause.message}. ${where} Go on with: blockferry resume ${this.plan.id}`;
+    this.#deps.journal.update(this.plan.id, { state: 'attention', message });
+    this.#emit({ type: 'finished', outcome: 'attention', message });
+    return { kind: 'attention', message, cause };
+  }
+
+  #left(): Outcome {
+    const { id } = this.plan;
+    const message = `nobody drives the migration now; go on with 'blockferry resume ${id}' or undo it with 'blockferry abort ${id}'`;
+    this.#emit({ type: 'finished', outcome: 'left', message });
+    return { kind: 'left', message };
+  }
+
+  #emit(event: MigrationEvent): void {
+    const { type, ...payload } = event;
+    this.#deps.journal.emit(this.plan.id, type, payload);
+    this.#deps.onEvent?.(event);
+  }
+
+  #report(progress: ProgressReport): void {
+    const key = `${progress.phase} ${progress.key}`;
+    const now = this.#clock.monotonic();
+    const known = this.#meters.get(key) ?? { meter: new RateMeter(), savedAt: Number.NEGATIVE_INFINITY };
+    this.#meters.set(key, known);
+    const rate = known.meter.sample(now, progress.done);
+    const report = rate === undefined ? progress : { ...progress, rate };
+    if (now - known.savedAt >= SAVE_PROGRESS_EVERY_MS || progress.done === progress.total) {
+      known.savedAt = now;
+      const { phase, done, total } = report;
+      this.#deps.journal.saveProgress(this.plan.id, key, { phase, done, total, ...(rate !== undefined && { rate }) });
+    }
+    this.#deps.onProgress?.(report);
+  }
+}
+
+async function claim(id: string, control: RunControl, { journal, clock }: MigrationDeps): Promise<MigrationOwner> {
+  const owner = await MigrationOwner.claim(journal.dir, id, controlHandler(id, control, journal), clock ?? systemClock);
+  if (owner === undefined) throw ferryError('MIGRATION_OWNED', { id });
+  return owner;
+}
+
+function asFailure(error: unknown): FerryError {
+  if (error instanceof Failure) return error;
+  return ferryError('INTERNAL', { what: messageOf(error) }, { cause: error });
+}

@@ -1,0 +1,65 @@
+import type { Clock } from '../base/index.ts';
+import type { Journal, LedgerEntry } from '../journal/index.ts';
+import type { VirtualMachine } from '../vm/index.ts';
+import type { MigrationEvent, ProgressReport } from './event.ts';
+import type { MigrationPlan } from './plan.ts';
+import type { RunControl } from './run-control.ts';
+
+/** What every step of one migration works with. */
+export interface Run {
+  readonly plan: MigrationPlan;
+  readonly vm: VirtualMachine;
+  readonly journal: Journal;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly control: RunControl;
+  /** Writes the event to the journal and shows it. */
+  emit(event: MigrationEvent): void;
+  /** Shows progress; the journal keeps the last of each. */
+  report(progress: ProgressReport): void;
+}
+
+type Kind = LedgerEntry['kind'];
+
+/** The journal's ledger of one migration: every file, node and job, written before it is made. */
+export class Ledger {
+  readonly #journal: Journal;
+  readonly #id: string;
+
+  constructor(journal: Journal, id: string) {
+    this.#journal = journal;
+    this.#id = id;
+  }
+
+  /** Durable when it returns; only then may the thing be made. */
+  plan(kind: Kind, name: string, role: string, disk?: string): void {
+    this.#journal.ledgerPlan(this.#id, { kind, name, role, ...(disk === undefined ? {} : { disk }) });
+  }
+
+  made(kind: Kind, ...names: readonly string[]): void {
+    this.#each(kind, names, (entry) => this.#journal.ledgerMade(entry.id));
+  }
+
+  gone(kind: Kind, ...names: readonly string[]): void {
+    this.#each(kind, names, (entry) => this.#journal.ledgerGone(entry.id));
+  }
+
+  /** Whether it was recorded as made and not as gone since. */
+  isMade(kind: Kind, name: string): boolean {
+    return this.#live(kind).some((entry) => entry.name === name && entry.state === 'made');
+  }
+
+  /** Names that are planned or made and not gone. */
+  live(kind: Kind): readonly string[] {
+    return this.#live(kind).map(({ name }) => name);
+  }
+
+  #live(kind: Kind): readonly LedgerEntry[] {
+    return this.#journal.ledger(this.#id, { kind, states: ['planned', 'made'] });
+  }
+
+  #each(kind: Kind, names: readonly string[], act: (entry: LedgerEntry) => void): void {
+    const entries = this.#live(kind).filter(({ name }) => names.includes(name));
+    if (entries.length > 0) this.#journal.transaction(() => entries.forEach(act));
+  }
+}

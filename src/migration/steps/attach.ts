@@ -1,0 +1,62 @@
+import { ferryError } from '../../base/index.ts';
+import { checkChain, probeChain, rewriteBacking } from '../../image/index.ts';
+import type { PlannedCopy, PlannedDisk } from '../plan.ts';
+import { untilMirrorsReady } from '../until-mirrors-ready.ts';
+import { dropMirrors, mirrorOf } from './mirror.ts';
+import type { Step } from './step.ts';
+
+/** Puts every mirror on the target's own chain, in one command, while it is still a mirror. */
+export const attach: Step = {
+  name: 'attach',
+
+  look: () => Promise.resolve('open'),
+
+  intend({ plan, ledger }) {
+    for (const { id, nodes } of plan.disks) ledger.plan('node', nodes.base, 'target-chain', id);
+  },
+
+  async act(run) {
+    const { plan, vm, ledger } = run;
+    for (const copy of plan.copies) await nameBacking(copy);
+    for (const disk of plan.disks) await checkTarget(disk);
+    await untilMirrorsReady(run, 'ready');
+    await vm.attach(
+      plan.disks.map((disk) => {
+        return { mirror: mirrorOf(disk), node: disk.nodes.base, path: disk.target, format: disk.active.format };
+      }),
+    );
+    ledger.made('node', ...plan.disks.map(({ nodes }) => nodes.base));
+  },
+
+  confirm: () => Promise.resolve(),
+
+  async undo(run) {
+    const { plan, vm, ledger } = run;
+    await dropMirrors(run);
+    const nodes = plan.disks.map((disk) => disk.nodes.base);
+    await vm.closeNodes(nodes);
+    ledger.gone('node', ...nodes);
+  },
+};
+
+/** A copy is its source byte for byte, so its header may name a backing image on the source: it gets the target's. */
+async function nameBacking({ target, format, backing }: PlannedCopy): Promise<void> {
+  if (format !== 'qcow2' || backing === undefined) return;
+  const [{ backing: written } = {}] = await probeChain(target, { format });
+  if (written?.written !== backing.name || written.format !== backing.format) await rewriteBacking(target, backing);
+}
+
+/** The chain on the target, as its own headers name it, is the one that was copied. */
+async function checkTarget({ id, target, targetOverlay, size, depth, active }: PlannedDisk): Promise<void> {
+  const chain = await probeChain(target, { format: active.format });
+  checkChain(chain);
+  const [top] = chain;
+  const wrong =
+    chain.length !== depth + 1
+      ? `the chain of ${target} has ${chain.length} images instead of ${depth + 1}`
+      : top?.virtualSize !== size
+        ? `${target} has a size of ${top?.virtualSize} bytes instead of ${size}`
+        : undefined;
+  if (wrong !== undefined)
+    throw ferryError('STEP_NOT_CONFIRMED', { step: 'attach', disk: id, what: `${wrong} (below ${targetOverlay})` });
+}

@@ -1,0 +1,53 @@
+import { rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { ferryError } from '../../base/index.ts';
+import { syncFolder } from '../../image/index.ts';
+import type { FoldJob } from '../../vm/index.ts';
+import { foldGroup } from '../fold-group.ts';
+import type { Run } from '../run.ts';
+import type { Step } from './step.ts';
+
+/** On the target, the overlay is merged into the image below it: the chain is as deep as it was. */
+export const fold: Step = {
+  name: 'fold',
+
+  look: () => Promise.resolve('open'),
+
+  intend: () => undefined,
+
+  async act(run) {
+    const { plan, vm, ledger } = run;
+    const folds: FoldJob[] = [];
+    for (const { id, jobs, nodes } of plan.disks) {
+      if ((await vm.activeNode(id)) === nodes.mirror) {
+        folds.push({ disk: id, job: jobs.fold, overlay: nodes.mirror, base: nodes.base });
+      }
+    }
+    await foldGroup(run, 'fold', folds);
+    const nodes = plan.disks.map((disk) => disk.nodes.mirror);
+    await vm.closeNodes(nodes);
+    ledger.gone('node', ...nodes);
+  },
+
+  /** Only when every disk runs on its folded image does the stale overlay go. */
+  async confirm({ plan, vm, ledger }: Run) {
+    for (const { id, nodes } of plan.disks) {
+      const active = await vm.activeNode(id);
+      if (active !== nodes.base) {
+        throw ferryError('STEP_NOT_CONFIRMED', {
+          step: 'fold',
+          disk: id,
+          what: `its active node is ${active}, not ${nodes.base}`,
+        });
+      }
+    }
+    for (const { targetOverlay } of plan.disks) {
+      await rm(targetOverlay, { force: true });
+      await syncFolder(dirname(targetOverlay));
+      ledger.gone('file', targetOverlay);
+    }
+  },
+
+  // After the commit record nothing is undone.
+  undo: () => Promise.resolve(),
+};

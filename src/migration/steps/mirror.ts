@@ -1,0 +1,60 @@
+import type { MirrorNode } from '../../vm/index.ts';
+import { checkMirrors } from '../mirror-health.ts';
+import type { PlannedDisk } from '../plan.ts';
+import type { Run } from '../run.ts';
+import type { Step } from './step.ts';
+
+/** Each write of the guest lands on both sides from here on. */
+export const mirror: Step = {
+  name: 'mirror',
+
+  async look({ plan, vm }) {
+    const jobs = await vm.jobs(plan.disks.map((disk) => disk.jobs.mirror));
+    return jobs.length === plan.disks.length ? 'done' : 'open';
+  },
+
+  intend({ plan, ledger }) {
+    for (const { id, nodes, jobs } of plan.disks) {
+      ledger.plan('node', nodes.mirror, 'target-overlay', id);
+      ledger.plan('job', jobs.mirror, 'mirror', id);
+    }
+  },
+
+  async act({ plan, vm, ledger }) {
+    const running = new Set((await vm.jobs(plan.disks.map(({ jobs }) => jobs.mirror))).map(({ id }) => id));
+    for (const disk of plan.disks.filter(({ jobs }) => !running.has(jobs.mirror))) {
+      await vm.closeNodes([disk.nodes.mirror]);
+      await vm.startMirror(mirrorOf(disk));
+      ledger.made('node', disk.nodes.mirror);
+      ledger.made('job', disk.jobs.mirror);
+    }
+  },
+
+  confirm: checkMirrors,
+
+  undo: dropMirrors,
+};
+
+/** Ends the mirroring: the guest goes on at the source, and the target's overlay is closed. */
+export async function dropMirrors({ plan, vm, ledger }: Run): Promise<void> {
+  const jobs = plan.disks.map((disk) => disk.jobs.mirror);
+  await vm.cancel(jobs);
+  ledger.gone('job', ...jobs);
+  const nodes = plan.disks.map((disk) => disk.nodes.mirror);
+  await vm.closeNodes(nodes);
+  ledger.gone('node', ...nodes);
+}
+
+/** The mirror is opened on the source's immutable chain: on none at all it would silently fill clusters with zeroes. */
+export function mirrorOf({ id, jobs, nodes, targetOverlay, active, settings }: PlannedDisk): MirrorNode {
+  return {
+    disk: id,
+    job: jobs.mirror,
+    source: nodes.source,
+    node: nodes.mirror,
+    fileNode: nodes.mirrorFile,
+    path: targetOverlay,
+    base: active.node,
+    settings,
+  };
+}

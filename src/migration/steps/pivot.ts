@@ -1,0 +1,74 @@
+import { ferryError } from '../../base/index.ts';
+import { syncFile, syncFolder } from '../../image/index.ts';
+import { dirname } from 'node:path';
+import { commitRecord } from '../commit-record.ts';
+import { checkMirrors, isReady } from '../mirror-health.ts';
+import { type Group, pivot as swap } from '../pivot.ts';
+import type { Run } from '../run.ts';
+import { untilMirrorsReady } from '../until-mirrors-ready.ts';
+import { dropMirrors } from './mirror.ts';
+import type { Step } from './step.ts';
+
+/** The whole group goes over, as the two phases of `../pivot.ts`. */
+export const pivot: Step = {
+  name: 'pivot',
+
+  look: () => Promise.resolve('open'),
+
+  intend: () => undefined,
+
+  async act(run) {
+    const { plan, vm, journal, ledger } = run;
+    const jobs = plan.disks.map((disk) => disk.jobs.mirror);
+    if (journal.commitRecord(plan.id, 'pivot') !== undefined) {
+      // Somebody died between the record and the last finalize: forward, whatever is left of it.
+      await vm.release(jobs);
+      await vm.settle(jobs);
+    } else {
+      await vm.synchronize(jobs);
+      await untilMirrorsReady(run, 'synced');
+      const ms = await swap(mirrorGroup(run), commitRecord(run, 'pivot'), run.clock);
+      run.emit({ type: 'held', kind: 'pivot', ms, disks: plan.disks.length });
+    }
+    ledger.gone('job', ...jobs);
+  },
+
+  async confirm({ plan, vm }) {
+    for (const { id, nodes } of plan.disks) {
+      const active = await vm.activeNode(id);
+      if (active !== nodes.mirror) {
+        throw ferryError('STEP_NOT_CONFIRMED', {
+          step: 'pivot',
+          disk: id,
+          what: `its active node is ${active}, not ${nodes.mirror}`,
+        });
+      }
+    }
+  },
+
+  /** Only ever before the record: jobs that are held let go, and the guest goes on at the source. */
+  undo: dropMirrors,
+};
+
+function mirrorGroup(run: Run): Group {
+  const { plan, vm } = run;
+  const jobs = plan.disks.map((disk) => disk.jobs.mirror);
+  return {
+    async check() {
+      await checkMirrors(run);
+      for (const job of await vm.jobs(jobs)) {
+        if (!isReady(job))
+          throw ferryError('INTERNAL', { what: `the swap was tried while ${job.id} is ${job.status}` });
+      }
+    },
+    async flush() {
+      const targets = plan.disks.map(({ targetOverlay }) => targetOverlay);
+      await Promise.all(targets.map((path) => syncFile(path)));
+      await Promise.all([...new Set(targets.map((path) => dirname(path)))].map((folder) => syncFolder(folder)));
+    },
+    hold: () => vm.hold(jobs),
+    release: () => vm.release(jobs),
+    settle: () => vm.settle(jobs),
+    cancel: () => vm.cancel(jobs).catch(() => undefined),
+  };
+}

@@ -1,0 +1,72 @@
+import { rm } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { ferryError } from '../../base/index.ts';
+import { createOverlay, relativeBackingName, syncFolder } from '../../image/index.ts';
+import type { PlannedDisk } from '../plan.ts';
+import type { Run } from '../run.ts';
+import type { Step } from './step.ts';
+
+/** The overlay beside each active image, and its twin on the target: empty, and of the disk's size to the byte. */
+export const prepare: Step = {
+  name: 'prepare',
+
+  look: () => Promise.resolve('open'),
+
+  intend({ plan, ledger }) {
+    for (const disk of plan.disks) {
+      ledger.plan('file', disk.sourceOverlay, 'source-overlay', disk.id);
+      ledger.plan('file', disk.targetOverlay, 'target-overlay', disk.id);
+    }
+  },
+
+  async act(run) {
+    const { plan, ledger } = run;
+    // What an interrupted attempt left has our name and no contents yet.
+    await removeOverlays(run);
+    for (const disk of plan.disks) {
+      const common = { virtualSize: disk.size, owner: disk.owner };
+      const { format } = disk.active;
+      await createOverlay({
+        path: disk.sourceOverlay,
+        backing: { name: relativeBackingName(disk.sourceOverlay, disk.active.realPath), format },
+        ...common,
+      });
+      await createOverlay({
+        path: disk.targetOverlay,
+        backing: { name: relativeBackingName(disk.targetOverlay, disk.target), format },
+        ...common,
+      });
+      ledger.made('file', disk.sourceOverlay, disk.targetOverlay);
+    }
+  },
+
+  confirm: () => Promise.resolve(),
+
+  async undo(run) {
+    await removeOverlays(run);
+    run.ledger.gone(
+      'file',
+      ...run.plan.disks.flatMap(({ sourceOverlay, targetOverlay }) => [sourceOverlay, targetOverlay]),
+    );
+  },
+};
+
+async function removeOverlays({ plan, vm }: Run): Promise<void> {
+  for (const disk of plan.disks) {
+    await refuseIfOpen(vm, disk);
+    for (const path of [disk.sourceOverlay, disk.targetOverlay]) {
+      await rm(path, { force: true });
+      await syncFolder(dirname(path));
+    }
+  }
+}
+
+/** An overlay that the VM has open holds data, whatever the journal says. */
+async function refuseIfOpen(vm: Run['vm'], disk: PlannedDisk): Promise<void> {
+  const open = await vm.existingNodes([disk.nodes.source, disk.nodes.mirror]);
+  if (open.length > 0) {
+    throw ferryError('INTERNAL', {
+      what: `${basename(disk.sourceOverlay)} was to be removed while the VM has it open`,
+    });
+  }
+}

@@ -1,0 +1,67 @@
+import { ferryError } from '../../base/index.ts';
+import { syncFile } from '../../image/index.ts';
+import type { FoldJob } from '../../vm/index.ts';
+import { foldGroup } from '../fold-group.ts';
+import type { PlannedDisk } from '../plan.ts';
+import type { Run } from '../run.ts';
+import type { Step } from './step.ts';
+
+/** All overlays become active at one instant; the chain below them is immutable from then on. */
+export const snapshot: Step = {
+  name: 'snapshot',
+
+  async look({ plan, vm }) {
+    // One transaction: either all disks have it or none has.
+    const [first] = plan.disks;
+    return first !== undefined && (await vm.activeNode(first.id)) === first.nodes.source ? 'done' : 'open';
+  },
+
+  intend({ plan, ledger }) {
+    for (const { id, nodes } of plan.disks) ledger.plan('node', nodes.source, 'source-overlay', id);
+  },
+
+  async act({ plan, vm, ledger }) {
+    await vm.closeNodes(plan.disks.map(({ nodes }) => nodes.source));
+    // Dirty pages of the host made the transaction stall up to 425 ms with 8 disks, 7 ms after a sync: QEMU flushes
+    // the images when it makes them read-only, while the guest waits.
+    await Promise.all(plan.disks.map(({ active }) => syncFile(active.realPath)));
+    await vm.snapshot(plan.disks.map((disk) => overlayOf(disk)));
+    ledger.made('node', ...plan.disks.map(({ nodes }) => nodes.source));
+  },
+
+  async confirm(run) {
+    for (const { id, nodes } of run.plan.disks) {
+      if ((await run.vm.activeNode(id)) !== nodes.source)
+        throw ferryError('STEP_NOT_CONFIRMED', {
+          step: 'snapshot',
+          disk: id,
+          what: `${nodes.source} is not its active node`,
+        });
+    }
+  },
+
+  /** The guest's writes since the snapshot are merged back, and the chain is as it was. */
+  async undo(run) {
+    const { plan, vm, ledger } = run;
+    const folds: FoldJob[] = [];
+    for (const { id, jobs, nodes, active } of plan.disks) {
+      if ((await vm.activeNode(id)) === nodes.source) {
+        folds.push({ disk: id, job: jobs.foldBack, overlay: nodes.source, base: active.node });
+      }
+    }
+    await foldGroup(run, 'fold-back', folds);
+    const nodes = plan.disks.map((disk) => disk.nodes.source);
+    await vm.closeNodes(nodes);
+    ledger.gone('node', ...nodes);
+  },
+};
+
+function overlayOf({
+  id,
+  nodes,
+  sourceOverlay,
+  active,
+  settings,
+}: PlannedDisk): Parameters<Run['vm']['snapshot']>[0][0] {
+  return { disk: id, node: nodes.source, path: sourceOverlay, base: active.node, settings };
+}

@@ -1,0 +1,32 @@
+import { verifyCopy } from '../../image/index.ts';
+import { watched } from '../watch.ts';
+import type { Step } from './step.ts';
+
+/** Each copy is read back from the target's storage and compared with its source. */
+export const verify: Step = {
+  name: 'verify',
+
+  look: () => Promise.resolve('open'),
+
+  intend: () => undefined,
+
+  async act(run) {
+    for (const { source, target, disks } of run.plan.copies) {
+      await watched(run, (signal) =>
+        verifyCopy({
+          source,
+          target,
+          control: run.control.copy,
+          signal,
+          onProgress: ({ done, total }) => {
+            run.report({ phase: 'verify', key: target, disks, done, total });
+          },
+        }),
+      );
+    }
+  },
+
+  confirm: () => Promise.resolve(),
+
+  undo: () => Promise.resolve(),
+};

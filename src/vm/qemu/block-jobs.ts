@@ -1,0 +1,118 @@
+import { type Clock, ferryError } from '../../base/index.ts';
+import { isQmpCommandError, type QmpClient } from '../../qmp/index.ts';
+import type { JobState } from '../virtual-machine.ts';
+
+/**
+ * The longest that the guest's I/O is held for a target that does not drain, in milliseconds: then the group is let go and
+ * the guest goes on where it was. It bounds the hold; it does not judge the migration.
+ */
+export const HOLD_LIMIT_MS = 10_000;
+const LOOK_EVERY_MS = 200;
+
+/** How these jobs stand (`query-block-jobs`); a job that does not exist is not in the answer. */
+export async function jobStates(qmp: QmpClient, ids: readonly string[]): Promise<JobState[]> {
+  const jobs = await qmp.execute('query-block-jobs');
+  return jobs
+    .filter(({ device }) => ids.includes(device))
+    .map((job) => ({
+      // QEMU calls the job's id `device`, after the device that it once named.
+      id: job.device,
+      status: job.status,
+      ioStatus: job['io-status'],
+      done: Number(job.offset),
+      total: Number(job.len),
+      ...(job['actively-synced'] !== undefined && { synced: job['actively-synced'] }),
+      ...(job.error !== undefined && { error: job.error }),
+    }));
+}
+
+/** Resolves when one of these jobs changes its state, and after `ms` at the latest. */
+export async function jobChange(
+  qmp: QmpClient,
+  ids: readonly string[],
+  ms: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  using changes = qmp.listen((event) => event.event === 'JOB_STATUS_CHANGE' && ids.includes(event.data.id));
+  const limit = AbortSignal.timeout(ms);
+  try {
+    await changes.next({ signal: signal ? AbortSignal.any([signal, limit]) : limit });
+  } catch (error) {
+    if (!limit.aborted || signal?.aborted) throw error;
+  }
+}
+
+/**
+ * `job-complete` on every job at once, then waits for `pending` on all: both sides are identical, and the guest's I/O is
+ * held from the first drain on.
+ * @throws FerryError HOLD_FAILED, QMP_COMMAND; jobs that are pending by then stay so until they are cancelled
+ */
+export async function holdJobs(qmp: QmpClient, ids: readonly string[], clock: Clock): Promise<void> {
+  using changes = qmp.listen((event) => event.event === 'JOB_STATUS_CHANGE' && ids.includes(event.data.id));
+  const began = clock.monotonic();
+  await Promise.all(ids.map((id) => qmp.execute('job-complete', { id })));
+  const open = new Set(ids);
+  while (open.size > 0) {
+    const left = HOLD_LIMIT_MS - (clock.monotonic() - began);
+    const limit = AbortSignal.timeout(Math.max(0, left));
+    const change = await changes.next({ signal: limit }).catch((error: unknown) => {
+      if (!limit.aborted) throw error;
+      throw ferryError('HOLD_FAILED', {
+        jobs: [...open].join(', '),
+        reason: `not drained within ${HOLD_LIMIT_MS / 1000} s: the storage is too slow or does not answer`,
+      });
+    });
+    if (change.event !== 'JOB_STATUS_CHANGE') continue;
+    const { id, status } = change.data;
+    if (status === 'pending') open.delete(id);
+    if (status === 'aborting' || status === 'concluded') {
+      const [job] = await jobStates(qmp, [id]);
+      throw ferryError('HOLD_FAILED', { jobs: id, reason: job?.error ?? `it ended (${status})` });
+    }
+  }
+}
+
+/**
+ * `job-finalize` on every job at once. When it returns, each has been swapped or had been before; the guest's I/O goes on.
+ * @throws FerryError QMP_COMMAND when a job is still there and cannot be finalized
+ */
+export async function finalizeJobs(qmp: QmpClient, ids: readonly string[]): Promise<void> {
+  const outcomes = await Promise.allSettled(ids.map((id) => qmp.execute('job-finalize', { id })));
+  for (const [index, outcome] of outcomes.entries()) {
+    if (outcome.status === 'fulfilled') continue;
+    const [job] = await jobStates(qmp, ids.slice(index, index + 1));
+    // Gone or concluded: an interrupted attempt had finalized it.
+    if (job !== undefined && job.status !== 'concluded') throw outcome.reason;
+  }
+}
+
+/**
+ * Waits until these jobs, which were finalized or cancelled, are over, and dismisses them.
+ * @returns the jobs that ended with an error, and QEMU's text for it
+ */
+export async function settleJobs(qmp: QmpClient, ids: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const errors = new Map<string, string>();
+  for (;;) {
+    const jobs = await jobStates(qmp, ids);
+    if (jobs.length === 0) return errors;
+    for (const { id, status, error } of jobs) {
+      if (status !== 'concluded') continue;
+      if (error !== undefined) errors.set(id, error);
+      await qmp.execute('job-dismiss', { id }).catch(ignoreGone);
+    }
+    if (jobs.some(({ status }) => status !== 'concluded')) await jobChange(qmp, ids, LOOK_EVERY_MS);
+  }
+}
+
+/** Ends these jobs without a swap, in whatever state they are, and waits until they are gone. */
+export async function cancelJobs(qmp: QmpClient, ids: readonly string[]): Promise<void> {
+  const jobs = await jobStates(qmp, ids);
+  const live = jobs.filter(({ status }) => status !== 'concluded' && status !== 'aborting');
+  await Promise.all(live.map(({ id }) => qmp.execute('job-cancel', { id }).catch(ignoreGone)));
+  await settleJobs(qmp, ids);
+}
+
+/** A job may end by itself between the look and the command: what was wanted is so. */
+function ignoreGone(error: unknown): void {
+  if (!isQmpCommandError(error)) throw error;
+}

@@ -1,0 +1,67 @@
+import type { CommandArguments } from '../../qmp/index.ts';
+import type { NodeSettings } from '../inventory.ts';
+import type { MirrorNode, OverlayNode, TargetChain } from '../virtual-machine.ts';
+
+type BlockdevAdd = CommandArguments<'blockdev-add'>;
+type ReopenOptions = CommandArguments<'blockdev-reopen'>['options'][number];
+
+/**
+ * What a node has to keep of the one whose place it takes. `no-flush` is never kept: with `cache=unsafe` nothing would
+ * make the target durable at the swap. The file below inherits the cache mode, and takes discards in any case.
+ */
+function common({
+  direct,
+  detectZeroes,
+  discard,
+}: NodeSettings): Pick<BlockdevAdd, 'cache' | 'detect-zeroes' | 'discard'> {
+  return { cache: { direct, 'no-flush': false }, 'detect-zeroes': detectZeroes, discard };
+}
+
+function file(path: string, { aio }: NodeSettings, node?: string): BlockdevAdd {
+  return { driver: 'file', filename: path, ...(aio && { aio }), ...(node !== undefined && { 'node-name': node }) };
+}
+
+/** The source overlay: on nothing yet, the snapshot puts it on the active node. */
+export function overlayOptions({ node, path, settings }: OverlayNode): BlockdevAdd {
+  return { driver: 'qcow2', 'node-name': node, ...common(settings), file: file(path, settings), backing: null };
+}
+
+/**
+ * The mirror, opened on the immutable chain of the source. Never on `backing: null`: in `copy-mode=write-blocking` a 4 KiB
+ * guest write to a cluster that the overlay does not have would fill the rest of the cluster with zeroes, without a word.
+ */
+export function mirrorOptions({ node, fileNode, path, base, settings }: MirrorNode): BlockdevAdd {
+  return {
+    driver: 'qcow2',
+    'node-name': node,
+    ...common(settings),
+    file: file(path, settings, fileNode),
+    backing: base,
+  };
+}
+
+/**
+ * Top of the chain on the target. The file is given inline: QEMU then makes it writable by itself when the overlay is
+ * folded into it, and otherwise refuses ("Block node is read-only"). The chain below is opened by the names in the
+ * headers, as it will be at the VM's next start.
+ */
+export function chainOptions({ node, path, format, mirror }: TargetChain): BlockdevAdd {
+  const options = {
+    'node-name': node,
+    'read-only': true,
+    ...common(mirror.settings),
+    file: file(path, mirror.settings),
+  };
+  return format === 'qcow2' ? { driver: 'qcow2', ...options } : { driver: 'raw', ...options };
+}
+
+/** `blockdev-reopen` sets everything that is not named back to its default, so all is named. */
+export function reopenOptions({ node, mirror }: TargetChain): ReopenOptions {
+  return {
+    driver: 'qcow2',
+    'node-name': mirror.node,
+    ...common(mirror.settings),
+    file: mirror.fileNode,
+    backing: node,
+  };
+}

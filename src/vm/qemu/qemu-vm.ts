@@ -1,0 +1,199 @@
+import { type Clock, ferryError, messageOf, systemClock } from '../../base/index.ts';
+import { isQmpCommandError, type QmpAddress, QmpClient, QmpSchema } from '../../qmp/index.ts';
+import type { Inventory, VmIdentity } from '../inventory.ts';
+import type { FoldJob, JobState, MirrorNode, OverlayNode, TargetChain, VirtualMachine } from '../virtual-machine.ts';
+import { cancelJobs, finalizeJobs, holdJobs, jobChange, jobStates, settleJobs } from './block-jobs.ts';
+import { diskId } from './disks.ts';
+import { type HostFacts, readInventory } from './read-inventory.ts';
+import { chainOptions, mirrorOptions, overlayOptions, reopenOptions } from './node-options.ts';
+import { hostFacts } from './host-facts.ts';
+import { openFilesOf } from './discover.ts';
+
+/** A virtual machine whose QEMU is driven straight over QMP. */
+export class QemuVm implements VirtualMachine {
+  readonly identity: VmIdentity;
+  readonly #host: HostFacts;
+  readonly #address: QmpAddress;
+  readonly #clock: Clock;
+  #qmp: QmpClient;
+  #changesMode: boolean | undefined;
+
+  private constructor(qmp: QmpClient, address: QmpAddress, host: HostFacts, clock: Clock) {
+    this.#qmp = qmp;
+    this.#address = address;
+    this.#host = host;
+    this.#clock = clock;
+    this.identity = host.identity;
+  }
+
+  /**
+   * Connects to a VM's monitor, and finds out which process is behind it.
+   * @throws what `QmpClient.connect` throws; FerryError VM_PROCESS_UNKNOWN when QEMU is not a process of this host
+   */
+  static async connect(address: QmpAddress, options: { signal?: AbortSignal; clock?: Clock } = {}): Promise<QemuVm> {
+    const qmp = await QmpClient.connect(address, options.signal ? { signal: options.signal } : {});
+    try {
+      return new QemuVm(qmp, address, await hostFacts(qmp, address), options.clock ?? systemClock);
+    } catch (error) {
+      qmp.close();
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#qmp[Symbol.asyncDispose]();
+  }
+
+  async inventory(): Promise<Inventory> {
+    return await readInventory(await this.#monitor(), this.#host);
+  }
+
+  async cannotOpen(folder: string): Promise<string | undefined> {
+    const qmp = await this.#monitor();
+    // A name that nobody has: a QEMU that may look into the folder says ENOENT, and no node comes of it.
+    const node = `bf-look-${this.#clock.now().toString(36)}`;
+    const filename = `${folder}/.${node}`;
+    try {
+      await qmp.execute('blockdev-add', { driver: 'file', 'node-name': node, filename, 'read-only': true });
+    } catch (error) {
+      if (!isQmpCommandError(error)) throw error;
+      return /No such file or directory/.test(messageOf(error)) ? undefined : String(error.fields['desc']);
+    }
+    await qmp.execute('blockdev-del', { 'node-name': node });
+    return undefined;
+  }
+
+  async activeNode(disk: string): Promise<string | undefined> {
+    const blocks = await (await this.#monitor()).execute('query-block');
+    return blocks.find((block) => diskId(block) === disk)?.inserted?.['node-name'];
+  }
+
+  async existingNodes(names: readonly string[]): Promise<readonly string[]> {
+    const nodes = await (await this.#monitor()).execute('query-named-block-nodes', { flat: true });
+    const existing = new Set(nodes.map((node) => node['node-name']));
+    return names.filter((name) => existing.has(name));
+  }
+
+  async snapshot(overlays: readonly OverlayNode[]): Promise<void> {
+    const qmp = await this.#monitor();
+    for (const overlay of overlays) await qmp.execute('blockdev-add', overlayOptions(overlay));
+    await qmp.execute('transaction', {
+      actions: overlays.map(({ base, node }) => {
+        return { type: 'blockdev-snapshot' as const, data: { node: base, overlay: node } };
+      }),
+    });
+  }
+
+  async startMirror(mirror: MirrorNode): Promise<void> {
+    const qmp = await this.#monitor();
+    await qmp.execute('blockdev-add', mirrorOptions(mirror));
+    await qmp.execute('blockdev-mirror', {
+      'job-id': mirror.job,
+      device: mirror.source,
+      target: mirror.node,
+      sync: 'top',
+      'copy-mode': (await this.#canChangeMode(qmp)) ? 'background' : 'write-blocking',
+      'auto-finalize': false,
+      'auto-dismiss': false,
+      // The guest never sees an error of the target: the job ends, and the guest goes on at the source.
+      'on-target-error': 'report',
+    });
+  }
+
+  async jobs(ids: readonly string[]): Promise<readonly JobState[]> {
+    return await jobStates(await this.#monitor(), ids);
+  }
+
+  async jobChange(ids: readonly string[], ms: number, signal?: AbortSignal): Promise<void> {
+    await jobChange(await this.#monitor(), ids, ms, signal);
+  }
+
+  async attach(chains: readonly TargetChain[]): Promise<void> {
+    const qmp = await this.#monitor();
+    const there = new Set(await this.existingNodes(chains.map(({ node }) => node)));
+    for (const chain of chains.filter(({ node }) => !there.has(node))) {
+      await qmp.execute('blockdev-add', chainOptions(chain));
+    }
+    await qmp.execute('blockdev-reopen', { options: chains.map(reopenOptions) });
+  }
+
+  /** QEMU that cannot change a running mirror's mode has had it in `write-blocking` from the start. */
+  async synchronize(jobs: readonly string[]): Promise<void> {
+    const qmp = await this.#monitor();
+    if (!(await this.#canChangeMode(qmp))) return;
+    for (const id of jobs) {
+      await qmp.execute('block-job-change', { type: 'mirror', id, 'copy-mode': 'write-blocking' });
+    }
+  }
+
+  async hold(jobs: readonly string[]): Promise<void> {
+    await holdJobs(await this.#monitor(), jobs, this.#clock);
+  }
+
+  async release(jobs: readonly string[]): Promise<void> {
+    await finalizeJobs(await this.#monitor(), jobs);
+  }
+
+  async settle(jobs: readonly string[]): Promise<void> {
+    const errors = await settleJobs(await this.#monitor(), jobs);
+    for (const [job, reason] of errors) throw ferryError('SWAP_FAILED', { job, reason });
+  }
+
+  async cancel(jobs: readonly string[]): Promise<void> {
+    await cancelJobs(await this.#monitor(), jobs);
+  }
+
+  async startFold({ job, overlay, base }: FoldJob): Promise<void> {
+    const qmp = await this.#monitor();
+    await qmp.execute('block-commit', {
+      'job-id': job,
+      device: overlay,
+      'base-node': base,
+      'auto-finalize': false,
+      'auto-dismiss': false,
+    });
+  }
+
+  async closeNodes(names: readonly string[]): Promise<void> {
+    const qmp = await this.#monitor();
+    const existing = new Set(await this.existingNodes(names));
+    for (const name of names.filter((node) => existing.has(node))) {
+      await qmp.execute('blockdev-del', { 'node-name': name });
+    }
+  }
+
+  async closeUnusedNodes(names: readonly string[]): Promise<void> {
+    const qmp = await this.#monitor();
+    for (const name of await this.existingNodes(names)) {
+      try {
+        await qmp.execute('blockdev-del', { 'node-name': name });
+      } catch (error) {
+        // Another disk still stands on it, or QEMU itself owns it and closes it with its last user.
+        if (!isQmpCommandError(error)) throw error;
+      }
+    }
+  }
+
+  async openFiles(): ReturnType<VirtualMachine['openFiles']> {
+    return await openFilesOf(this.identity.pid);
+  }
+
+  /** The monitor; connected anew where the connection was lost and the same QEMU is still there. */
+  async #monitor(): Promise<QmpClient> {
+    if (this.#qmp.state !== 'closed') return this.#qmp;
+    const qmp = await QmpClient.connect(this.#address);
+    const { identity } = await hostFacts(qmp, this.#address);
+    if (identity.process !== this.identity.process) {
+      qmp.close();
+      throw ferryError('VM_REPLACED', { vm: this.identity.name, address: this.identity.address });
+    }
+    this.#qmp = qmp;
+    return qmp;
+  }
+
+  /** `block-job-change` came with QEMU 8.2. Asked of the schema: distributions carry features back. */
+  async #canChangeMode(qmp: QmpClient): Promise<boolean> {
+    this.#changesMode ??= (await QmpSchema.load(qmp)).has('block-job-change');
+    return this.#changesMode;
+  }
+}
