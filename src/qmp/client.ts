@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { type FerryError, ferryError, messageOf } from '../base/index.ts';
 import { formatQmpAddress, type QmpAddress } from './address.ts';
 import type { CommandName, Commands, EventName, QmpEvent } from './commands.ts';
@@ -56,29 +57,45 @@ export class QmpClient {
     options.signal?.throwIfAborted();
     const limitMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
     const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(silent(address, limitMs)), limitMs);
+    let connected = false;
+    const timer = setTimeout(() => limit.abort(silent(address, limitMs, connected)), limitMs);
     const onAbort = (): void => limit.abort(options.signal?.reason);
     options.signal?.addEventListener('abort', onAbort, { once: true });
     try {
       const socket = await dial(address, limit.signal);
-      const queues = new Set<Listener>();
-      const session = new QmpSession(socket, address, options.maxMessageBytes ?? MAX_MESSAGE_BYTES, {
-        onEvent: (event) => {
-          for (const queue of queues) queue.offer(event as QmpEvent);
-        },
-        onEnd: (reason) => {
-          for (const queue of queues) queue.end(reason);
-          queues.clear();
-        },
-      });
-      limit.signal.addEventListener('abort', () => session.close('given up while connecting'), { once: true });
-      const greeting = await session.negotiate(options.oob ?? true);
-      return new QmpClient(session, greeting, queues);
+      connected = true;
+      return await QmpClient.#open(socket, address, limit.signal, options);
     } catch (error) {
       throw limit.signal.aborted ? limit.signal.reason : error;
     } finally {
       clearTimeout(timer);
       options.signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  static async #open(
+    socket: Socket,
+    address: QmpAddress,
+    limit: AbortSignal,
+    options: ConnectOptions,
+  ): Promise<QmpClient> {
+    const queues = new Set<Listener>();
+    const session = new QmpSession(socket, address, options.maxMessageBytes ?? MAX_MESSAGE_BYTES, {
+      onEvent: (event) => {
+        for (const queue of queues) queue.offer(event as QmpEvent);
+      },
+      onEnd: (reason) => {
+        for (const queue of queues) queue.end(reason);
+        queues.clear();
+      },
+    });
+    const giveUp = (): void => session.close('given up while connecting');
+    limit.addEventListener('abort', giveUp, { once: true });
+    try {
+      return new QmpClient(session, await session.negotiate(options.oob ?? true), queues);
+    } catch (error) {
+      giveUp();
+      throw error;
     }
   }
 
@@ -164,10 +181,10 @@ interface Listener {
   readonly end: (reason: FerryError) => void;
 }
 
-/** The monitor accepted, or let the connection wait in the kernel's queue, and said nothing. */
-function silent(address: QmpAddress, ms: number): FerryError {
-  return ferryError('QMP_BUSY', {
-    address: formatQmpAddress(address),
-    why: `nothing came within ${ms} ms; another client holds it, or QEMU hangs`,
-  });
+/** The monitor did not take the connection, or let it wait in the kernel's queue and said nothing. */
+function silent(address: QmpAddress, ms: number, connected: boolean): FerryError {
+  const why = connected
+    ? `nothing came within ${ms} ms; another client holds it, or QEMU hangs`
+    : `no connection within ${ms} ms; the host does not answer, or other clients wait for the monitor already`;
+  return ferryError('QMP_BUSY', { address: formatQmpAddress(address), why });
 }

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { errnoOf, type FerryError, ferryError, messageOf } from '../base/index.ts';
+import { errnoOf, type FerryError, ferryError, messageOf, systemClock } from '../base/index.ts';
 import { formatQmpAddress, type QmpAddress } from './address.ts';
 
 /** What the errors of connect(2) say about a monitor. */
@@ -14,9 +14,6 @@ function connectError(address: QmpAddress, error: unknown): FerryError {
     case 'EACCES':
     case 'EPERM':
       return ferryError('QMP_DENIED', { address: text }, { cause: error });
-    case 'EAGAIN':
-      // A unix socket whose queue of connections is full: QEMU does not accept while it has a client.
-      return ferryError('QMP_BUSY', { address: text, why: 'other clients wait for it already' }, { cause: error });
     case 'EINVAL':
       return ferryError(
         'QMP_CONNECT',
@@ -28,11 +25,26 @@ function connectError(address: QmpAddress, error: unknown): FerryError {
   }
 }
 
+/** How often a socket whose queue is full is tried again, in milliseconds. */
+const RETRY_MS = 50;
+
 /**
- * Connects a socket.
- * @throws FerryError QMP_NO_SOCKET, QMP_REFUSED, QMP_DENIED, QMP_BUSY, QMP_CONNECT; the signal's reason
+ * Connects a socket, and waits while its queue of connections is full: QEMU does not accept while it has a client, and
+ * its queue is so short that two clients which gave up fill it until then (connect(2) says EAGAIN).
+ * @throws FerryError QMP_NO_SOCKET, QMP_REFUSED, QMP_DENIED, QMP_CONNECT; the signal's reason
  */
 export async function dial(address: QmpAddress, signal: AbortSignal): Promise<Socket> {
+  while (true) {
+    try {
+      return await attempt(address, signal);
+    } catch (error) {
+      if (errnoOf(error instanceof Error ? error.cause : undefined) !== 'EAGAIN') throw error;
+      await systemClock.sleep(RETRY_MS, signal);
+    }
+  }
+}
+
+async function attempt(address: QmpAddress, signal: AbortSignal): Promise<Socket> {
   signal.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const socket =

@@ -17,4 +17,5 @@ export { isQmpCommandError, isQmpConnectionLost } from './errors.ts';
 export { EventQueue, type NextOptions } from './event-queue.ts';
 export type * from './generated/commands.ts';
 export type { QmpErrorReply, QmpGreeting } from './message.ts';
+export { QmpSchema } from './schema.ts';
 export type { ExecuteOptions, QmpState } from './session.ts';

@@ -87,6 +87,7 @@ function garbage(bytes: Buffer): Error {
   const text = bytes
     .subarray(0, 60)
     .toString('latin1')
+    .replaceAll(/\s+/g, ' ')
     .replaceAll(/[^\x20-\x7e]/g, '.');
   const hint = /^QEMU .* monitor/.test(text) ? ' (this is the human monitor, HMP)' : '';
   return ferryError('QMP_PROTOCOL', { why: `bytes that are not QMP: '${text.trim()}'${hint}` });
