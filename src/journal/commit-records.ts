@@ -2,8 +2,11 @@ import { ferryError } from '../base/index.ts';
 import type { Database } from './database.ts';
 import { fromJson, toJson } from './json.ts';
 
-/** `pivot`: from here on the target is the truth. `fold`: from here on the image below the overlay is. */
-export type CommitKind = 'pivot' | 'fold';
+/**
+ * `pivot`: from here on the target is the truth. `fold`: from here on the image below the target's overlay is.
+ * `fold-back`: the same of the source's overlay, in a rollback.
+ */
+export type CommitKind = 'pivot' | 'fold' | 'fold-back';
 
 export interface CommitRecord {
   readonly kind: CommitKind;

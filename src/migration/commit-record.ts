@@ -4,8 +4,13 @@ import type { Run } from './run.ts';
 /** The journal's commit record of one swap of this migration. */
 export function commitRecord({ journal, plan }: Run, kind: 'pivot' | 'fold' | 'fold-back'): CommitRecord {
   return {
-    prepare: () => journal.quiesce(),
-    write: () => journal.writeCommitRecord(plan.id, kind, { disks: plan.disks.map(({ id }) => id) }),
-    revoke: (reason) => journal.voidCommitRecord(plan.id, kind, reason),
+    open() {
+      const quiet = journal.quiesce();
+      return {
+        write: () => journal.writeCommitRecord(plan.id, kind, { disks: plan.disks.map(({ id }) => id) }),
+        revoke: (reason) => journal.voidCommitRecord(plan.id, kind, reason),
+        [Symbol.dispose]: () => quiet[Symbol.dispose](),
+      };
+    },
   };
 }

@@ -46,5 +46,5 @@ export function controlHandler(id: string, control: RunControl, journal: Journal
 /** Asks the process that drives a migration; undefined when none does. */
 export async function askMigration(journal: Journal, id: string, command: ControlCommand): Promise<string | undefined> {
   const answer = await askOwner(journal.dir, id, command);
-  return answer === undefined ? undefined : String(answer);
+  return typeof answer === 'string' ? answer : undefined;
 }

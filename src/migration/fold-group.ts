@@ -39,6 +39,8 @@ export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', folds: rea
     check: () => Promise.resolve(),
     flush: () => Promise.resolve(),
     hold: () => vm.hold(ids),
+    // The image below is where it belongs already.
+    attach: () => Promise.resolve(),
     release: () => vm.release(ids),
     settle: () => vm.settle(ids),
     cancel,

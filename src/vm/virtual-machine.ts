@@ -85,7 +85,9 @@ export interface VirtualMachine extends AsyncDisposable {
   jobs(ids: readonly string[]): Promise<readonly JobState[]>;
   /** Resolves when one of these jobs may have changed its state, and at the latest after `ms` milliseconds. */
   jobChange(ids: readonly string[], ms: number, signal?: AbortSignal): Promise<void>;
-  /** Puts every mirror on the target's chain, in one command. */
+  /** Opens the target's chains; nothing stands on them yet. */
+  openChains(chains: readonly TargetChain[]): Promise<void>;
+  /** Puts every mirror on the target's chain, in one command. Only while the guest's I/O is held. */
   attach(chains: readonly TargetChain[]): Promise<void>;
   /** From now on each guest write waits until it is on both sides, where the mirrors do not do so already. */
   synchronize(jobs: readonly string[]): Promise<void>;

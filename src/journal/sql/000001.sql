@@ -57,7 +57,7 @@ CREATE INDEX ledger_names ON ledger (name) WHERE state <> 'gone';
 -- lost when its writing failed.
 CREATE TABLE commit_records (
   migration TEXT NOT NULL REFERENCES migrations (id),
-  kind      TEXT NOT NULL CHECK (kind IN ('pivot', 'fold')),
+  kind      TEXT NOT NULL CHECK (kind IN ('pivot', 'fold', 'fold-back')),
   seq       INTEGER NOT NULL,
   verdict   TEXT NOT NULL CHECK (verdict IN ('commit', 'void')),
   detail    TEXT NOT NULL CHECK (json_valid(detail)), -- of a void row: the reason, a JSON string

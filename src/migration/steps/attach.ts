@@ -1,11 +1,14 @@
 import { ferryError } from '../../base/index.ts';
-import { checkChain, probeChain, rewriteBacking } from '../../image/index.ts';
+import { checkChain, probeChain, probeImage, rewriteBacking } from '../../image/index.ts';
+import type { TargetChain } from '../../vm/index.ts';
 import type { PlannedCopy, PlannedDisk } from '../plan.ts';
-import { untilMirrorsReady } from '../until-mirrors-ready.ts';
 import { dropMirrors, mirrorOf } from './mirror.ts';
 import type { Step } from './step.ts';
 
-/** Puts every mirror on the target's own chain, in one command, while it is still a mirror. */
+/**
+ * Opens the copied chain in the VM, ready for the mirror to be put on it. That itself happens in the swap, while the
+ * guest's I/O is held (`../pivot.ts` says why).
+ */
 export const attach: Step = {
   name: 'attach',
 
@@ -19,12 +22,8 @@ export const attach: Step = {
     const { plan, vm, ledger } = run;
     for (const copy of plan.copies) await nameBacking(copy);
     for (const disk of plan.disks) await checkTarget(disk);
-    await untilMirrorsReady(run, 'ready');
-    await vm.attach(
-      plan.disks.map((disk) => {
-        return { mirror: mirrorOf(disk), node: disk.nodes.base, path: disk.target, format: disk.active.format };
-      }),
-    );
+    await vm.closeNodes(plan.disks.map(({ nodes }) => nodes.base));
+    await vm.openChains(plan.disks.map(chainOf));
     ledger.made('node', ...plan.disks.map(({ nodes }) => nodes.base));
   },
 
@@ -39,10 +38,14 @@ export const attach: Step = {
   },
 };
 
+export function chainOf(disk: PlannedDisk): TargetChain {
+  return { mirror: mirrorOf(disk), node: disk.nodes.base, path: disk.target, format: disk.active.format };
+}
+
 /** A copy is its source byte for byte, so its header may name a backing image on the source: it gets the target's. */
 async function nameBacking({ target, format, backing }: PlannedCopy): Promise<void> {
   if (format !== 'qcow2' || backing === undefined) return;
-  const [{ backing: written } = {}] = await probeChain(target, { format });
+  const { backing: written } = await probeImage(target, { format });
   if (written?.written !== backing.name || written.format !== backing.format) await rewriteBacking(target, backing);
 }
 

@@ -6,6 +6,7 @@ import { checkMirrors, isReady } from '../mirror-health.ts';
 import { type Group, pivot as swap } from '../pivot.ts';
 import type { Run } from '../run.ts';
 import { untilMirrorsReady } from '../until-mirrors-ready.ts';
+import { chainOf } from './attach.ts';
 import { dropMirrors } from './mirror.ts';
 import type { Step } from './step.ts';
 
@@ -67,6 +68,7 @@ function mirrorGroup(run: Run): Group {
       await Promise.all([...new Set(targets.map((path) => dirname(path)))].map((folder) => syncFolder(folder)));
     },
     hold: () => vm.hold(jobs),
+    attach: () => vm.attach(plan.disks.map(chainOf)),
     release: () => vm.release(jobs),
     settle: () => vm.settle(jobs),
     cancel: () => vm.cancel(jobs).catch(() => undefined),

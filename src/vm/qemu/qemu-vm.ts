@@ -108,12 +108,13 @@ export class QemuVm implements VirtualMachine {
     await jobChange(await this.#monitor(), ids, ms, signal);
   }
 
+  async openChains(chains: readonly TargetChain[]): Promise<void> {
+    const qmp = await this.#monitor();
+    for (const chain of chains) await qmp.execute('blockdev-add', chainOptions(chain));
+  }
+
   async attach(chains: readonly TargetChain[]): Promise<void> {
     const qmp = await this.#monitor();
-    const there = new Set(await this.existingNodes(chains.map(({ node }) => node)));
-    for (const chain of chains.filter(({ node }) => !there.has(node))) {
-      await qmp.execute('blockdev-add', chainOptions(chain));
-    }
     await qmp.execute('blockdev-reopen', { options: chains.map(reopenOptions) });
   }
 
