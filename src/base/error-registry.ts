@@ -464,6 +464,28 @@ export const ERRORS = {
     remedy: 'Let it finish. To go back, migrate the disks to the old folder.',
     exit: 'failed',
   },
+
+  // ---- domainsnapshot and `blockferry xml` --------------------------------------------------------------------
+  SCHEMA_MISSING: {
+    message: "libvirt's schema {path} cannot be read: {reason}",
+    remedy: 'Install the package that has it (Debian: libvirt0), or name its folder (`--schema-dir`).',
+    exit: 'failed',
+  },
+  SCHEMA_UNKNOWN: {
+    message: "{path} is not a schema of libvirt's that mirrors can be put into: {reason}",
+    remedy: 'Name a folder with the schemas of a released libvirt (`--schema-dir`); 9.0 and 11.3 are known to work.',
+    exit: 'failed',
+  },
+  XML_FILE: {
+    message: "'{path}' cannot be read: {reason}",
+    remedy: 'Name a file that exists and is readable, or `-` for standard input.',
+    exit: 'failed',
+  },
+  XML_REFUSED: {
+    message: '{path}:{line}: {message}',
+    remedy: "Correct the document: the message is libvirt's. docs/domainsnapshot.md explains each.",
+    exit: 'refused',
+  },
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;

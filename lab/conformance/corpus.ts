@@ -1,0 +1,48 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type {
+  FormatFlag,
+  LibvirtCode,
+  ParseFlag,
+  SnapshotLocation,
+  SnapshotState,
+} from '../../src/domainsnapshot/index.ts';
+
+/** An error that a case expects. `match`: compare code and message, the code only, or nothing but that it is invalid. */
+export interface ExpectedError {
+  readonly code: LibvirtCode;
+  readonly message: string;
+  readonly match: 'exact' | 'code' | 'invalid';
+}
+
+/** One entry of `cases.json`, as far as it is run here. Paths are relative to the folder of the corpus. */
+export interface ConformanceCase {
+  readonly id: string;
+  readonly kind: 'roundtrip' | 'in-out' | 'parse-error' | 'align' | 'schema-valid' | 'schema-invalid' | 'virsh';
+  readonly profile: 'modern' | 'modern-11.3' | 'modern+mirror' | 'seed-2012' | 'libvirt-unpatched';
+  readonly normative?: boolean;
+  readonly input?: string;
+  readonly expected?: string | ExpectedError;
+  /** What libvirt 11.3.0 answers where that is not `expected`; `valid` for a schema. */
+  readonly byVersion?: Readonly<Record<string, string | ExpectedError>>;
+  readonly versions?: readonly string[];
+  readonly flags?: readonly ParseFlag[];
+  readonly formatFlags?: readonly FormatFlag[];
+  readonly uuid?: string;
+  readonly creationTime?: number;
+  readonly setState?: SnapshotState;
+  readonly domain?: string;
+  readonly domainFrom?: 'snapshot' | 'existing';
+  readonly defaultLocation?: SnapshotLocation;
+  readonly uniformInternal?: boolean;
+  readonly forceDefault?: boolean;
+  readonly regularFiles?: readonly string[];
+}
+
+/** The version whose answer is the target where the two differ. */
+export const TARGET_VERSION = '11.3.0';
+
+/** Reads `cases.json` of a folder in the corpus format. */
+export function readCases(folder: string): readonly ConformanceCase[] {
+  return JSON.parse(readFileSync(join(folder, 'cases.json'), 'utf8')) as ConformanceCase[];
+}

@@ -1,0 +1,38 @@
+export { alignDisks, type AlignOptions } from './align/align.ts';
+export { type DomainDisk, type DomainSummary, summarizeDomain } from './align/domain-disk.ts';
+export { type FileSystem, generatedName } from './align/generated-name.ts';
+export { DomainSnapshotError, type ErrorPlace, LIBVIRT_CODES, type LibvirtCode } from './errors.ts';
+export { type FormatFlag, type FormatOptions, formatSnapshot } from './format/snapshot.ts';
+export {
+  hasPathOrFormat,
+  isExternal,
+  type Mirror,
+  type Snapshot,
+  type SnapshotDisk,
+  type SnapshotMemory,
+} from './model/snapshot.ts';
+export * from './model/source.ts';
+export {
+  DISK_FORMATS,
+  type HostTransport,
+  LOCATIONS,
+  type NetworkProtocol,
+  PROTOCOL_PORTS,
+  type SnapshotLocation,
+  type SnapshotState,
+  SOURCE_TYPES,
+  type SourceType,
+  STATES,
+} from './model/values.ts';
+export {
+  type ParsedSnapshot,
+  type ParseFlag,
+  type ParseOptions,
+  parseDomainDocument,
+  parseSnapshot,
+  type Profile,
+} from './parse/snapshot.ts';
+export type { SchemaMirror } from './schema/hunk.ts';
+export { loadSnapshotSchema, SCHEMA_FOLDER, type SchemaOptions, SnapshotSchema } from './schema/schema.ts';
+export { MAX_DOCUMENT_BYTES, type ReadOptions } from './xml/document.ts';
+export type { XmlAttribute, XmlChild, XmlElement, XmlMarkup } from './xml/tree.ts';
