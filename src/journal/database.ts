@@ -1,4 +1,5 @@
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
+import { fileURLToPath } from 'node:url';
 import { ferryError } from '../base/index.ts';
 import { type FaultPhase, sqliteFault } from './sqlite-fault.ts';
 
@@ -29,12 +30,13 @@ export class Database implements Disposable {
   /** The first error of a statement in this transaction. SQLite may have rolled back by itself, so it cannot go on. */
   #doomed: Error | undefined;
 
-  constructor(path: string, options: { readonly readOnly: boolean }) {
-    this.path = path;
+  /** A URL carries SQLite's own parameters (https://www.sqlite.org/uri.html). */
+  constructor(file: string | URL, options: { readonly readOnly: boolean }) {
+    this.path = typeof file === 'string' ? file : fileURLToPath(file);
     try {
-      this.#db = new DatabaseSync(path, { readOnly: options.readOnly, timeout: BUSY_TIMEOUT_MS });
+      this.#db = new DatabaseSync(file, { readOnly: options.readOnly, timeout: BUSY_TIMEOUT_MS });
     } catch (error) {
-      throw sqliteFault(error, path, 'read');
+      throw sqliteFault(error, this.path, 'read');
     }
   }
 

@@ -1,6 +1,7 @@
-import { statSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Clock, errnoOf, ferryError, isFerryError } from '../base/index.ts';
+import { pathToFileURL } from 'node:url';
+import { type Clock, errnoOf, ferryError, isFerryError, messageOf } from '../base/index.ts';
 import { Database } from './database.ts';
 import { APPLICATION_ID, schemaFiles } from './schema.ts';
 import { checkPrivateDirectory, createPrivateFile, makePrivateDirectory } from './state-directory.ts';
@@ -16,15 +17,11 @@ export function openDatabase(directory: string, readOnly: boolean, clock: Clock)
   const path = join(directory, 'journal.db');
   if (readOnly && size(path) === 0) return openEmpty();
   if (readOnly) checkPrivateDirectory(directory);
-  else {
-    makePrivateDirectory(directory);
-    try {
-      createPrivateFile(path);
-    } catch (error) {
-      throw ferryError('JOURNAL_UNAVAILABLE', { path, reason: errnoOf(error) ?? String(error) }, { cause: error });
-    }
-  }
-  const database = new Database(path, { readOnly });
+  else makeFile(directory, path);
+  // SQLite needs the log's index file even to read, unless it is told that nobody can write: so it is on a read-only file
+  // system. Where a log is left there, it must be read, and SQLite decides whether it can.
+  const immutable = readOnly && size(`${path}-wal`) === 0 && !canWrite(directory);
+  const database = new Database(immutable ? immutableUrl(path) : path, { readOnly });
   try {
     const old = checkVersion(database) < schemaFiles().length;
     if (readOnly) {
@@ -45,6 +42,32 @@ export function openDatabase(directory: string, readOnly: boolean, clock: Clock)
 /** Bytes of the file; 0 when there is none. A file without bytes is one that another process is about to fill. */
 function size(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+function makeFile(directory: string, path: string): void {
+  makePrivateDirectory(directory);
+  try {
+    accessSync(directory, constants.W_OK);
+    createPrivateFile(path);
+  } catch (error) {
+    throw ferryError('JOURNAL_UNAVAILABLE', { path, reason: messageOf(error) }, { cause: error });
+  }
+}
+
+/** False only on a read-only file system: missing permissions say nothing about others. */
+function canWrite(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK);
+    return true;
+  } catch (error) {
+    return errnoOf(error) !== 'EROFS';
+  }
+}
+
+function immutableUrl(path: string): URL {
+  const url = pathToFileURL(path);
+  url.searchParams.set('immutable', '1');
+  return url;
 }
 
 function openEmpty(): Database {
