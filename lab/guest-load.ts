@@ -47,9 +47,12 @@ interface RawSide {
   lat_ns: { mean: number; max: number; percentile?: Record<string, number> };
 }
 
+function ms(nanoseconds: number | undefined): number {
+  return (nanoseconds ?? 0) / 1e6;
+}
+
 function side(raw: RawSide): FioSide {
   const percentile = raw.lat_ns.percentile ?? {};
-  const ms = (nanoseconds: number | undefined): number => (nanoseconds ?? 0) / 1e6;
   const latencyMs = {
     mean: ms(raw.lat_ns.mean),
     p50: ms(percentile['50.000000']),

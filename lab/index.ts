@@ -16,15 +16,30 @@
  * The guest is Debian's cloud kernel with an initramfs of busybox, perl and fio. Guests run under TCG; KVM is used when
  * `BLOCKFERRY_LAB_ACCEL=kvm` asks for it and it works. What takes time to make is kept in `.cache` (`BLOCKFERRY_CACHE`).
  * `qemuBuilds()` gives the builds of QEMU that the test matrix runs on. For odd cases: `boot: false` runs QEMU without a
- * guest, `lab.defer` has anything else undone with the lab.
+ * guest, `lab.defer` has anything else undone with the lab. `TMPDIR` chooses where labs are (`/dev/shm`: no slow disk).
+ *
+ * For tests that need no guest and many trials: `StorageDaemon`, `RecordingWriter` and `NbdClient`. For faults of a
+ * target: `FaultyDisk`, `smallFilesystem`. `checkWrites(record, reader)` says which acknowledged writes a chain lacks.
  */
+export {
+  checkWrites,
+  type CheckOptions,
+  type LostWrite,
+  type ReadDisk,
+  type WriteCheck,
+} from './acknowledged-writes.ts';
+export { type OpenChain, openChain } from './chain-reader.ts';
+export { FaultyDisk, type FaultyDiskOptions, type SmallFilesystem, smallFilesystem, whyNoMount } from './faults.ts';
 export { type FioOptions, type FioResult, type FioSide, type DiskStats, GuestLoad } from './guest-load.ts';
 export { GuestWriter, type WriterOptions } from './guest-writer.ts';
 export { Lab, type VmOptions } from './lab.ts';
 export type { ImageFill, ImageOptions } from './lab-image.ts';
 export { type Exit, LabVm } from './lab-vm.ts';
+export { NbdClient, NbdError, type NbdExportInfo } from './nbd-client.ts';
 export { installedQemu, qemuBuilds, type QemuBuild, type QemuBuilds } from './qemu-builds.ts';
+export { RecordingWriter, type RecordingWriterOptions } from './recording-writer.ts';
 export { LabError, requirePrograms } from './requires.ts';
+export { type BlockNode, type DiskExport, StorageDaemon, type StorageDaemonOptions } from './storage-daemon.ts';
 export { type DiskStyle, type LabDisk, nodeOf } from './vm-command-line.ts';
 export {
   blockIndex,

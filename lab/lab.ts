@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { run } from '../src/base/index.ts';
@@ -46,12 +46,11 @@ function watchForTheEnd(): void {
   process.on('exit', () => {
     for (const lab of open) lab.abandon();
   });
-  for (const [signal, number] of [
-    ['SIGINT', 2],
-    ['SIGTERM', 15],
-    ['SIGHUP', 1],
-  ] as const) {
-    process.once(signal, () => process.exit(128 + number));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      // A program that handles the signal itself disposes of its labs.
+      if (process.listenerCount(signal) === 1) process.exit(128 + constants.signals[signal]);
+    });
   }
 }
 
@@ -70,7 +69,7 @@ export class Lab implements AsyncDisposable {
   readonly folder: string;
   /** The build of QEMU that is used where none is named. */
   readonly build: QemuBuild;
-  readonly #vms: LabVm[] = [];
+  readonly #machines: Machine[] = [];
   readonly #cleanups: (() => Promise<void> | void)[] = [];
 
   private constructor(name: string, folder: string, build: QemuBuild) {
@@ -86,7 +85,7 @@ export class Lab implements AsyncDisposable {
   static async open(options: { readonly name: string; readonly build?: QemuBuild }): Promise<Lab> {
     const build = options.build ?? (await installedQemu());
     removeAbandoned();
-    const word = options.name.replaceAll(/\W+/g, '-').slice(0, 24);
+    const word = options.name.replaceAll(/\W+/g, '-').slice(0, 16);
     const lab = new Lab(options.name, await mkdtemp(join(tmpdir(), `${PREFIX}${process.pid}-${word}-`)), build);
     open.add(lab);
     watchForTheEnd();
@@ -132,21 +131,27 @@ export class Lab implements AsyncDisposable {
     }
     const { name, uuid, disks } = options;
     const args = vmArguments({
-      ...{ name, disks, backing, accelerator, monitors },
+      name,
+      disks,
+      backing,
+      accelerator,
+      monitors,
       ...(uuid === undefined ? {} : { uuid }),
       ...(guest === undefined ? {} : { guest }),
       style: options.style ?? 'blockdev',
       memory: options.memory ?? 384,
       extraArgs: options.extraArgs ?? [],
     });
-    const vm = await launch(build, folder, args, { name, disks, monitors, ...(guest === undefined ? {} : { guest }) });
-    this.#vms.push(vm);
-    return vm;
+    const machine = launch(build, folder, args);
+    this.#machines.push(machine);
+    await untilGreeted(machine, name, monitors);
+    return new LabVm({ name, disks, qmpPaths: monitors, ...(guest === undefined ? {} : { guest }), ...machine });
   }
 
   /** Ends every VM at once, undoes what was deferred, and removes the folder. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#vms.map(async (vm) => await vm.kill()));
+    for (const machine of this.#machines) machine.process.kill('SIGKILL');
+    await Promise.all(this.#machines.map(async (machine) => await machine.exited));
     const failures: unknown[] = [];
     for (const cleanup of this.#cleanups.splice(0).reverse()) {
       try {
@@ -162,7 +167,7 @@ export class Lab implements AsyncDisposable {
 
   /** What can be done when the process ends now: kills the VMs and removes the folder. Deferred work is not done. */
   abandon(): void {
-    for (const vm of this.#vms) vm.killNow();
+    for (const machine of this.#machines) machine.process.kill('SIGKILL');
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
@@ -175,14 +180,16 @@ async function imagesBelow(build: QemuBuild, path: string): Promise<ChainImage[]
   return chain.slice(1).map((image) => ({ path: image.filename, format: image.format }));
 }
 
-interface LaunchParts {
-  readonly name: string;
-  readonly disks: readonly LabDisk[];
-  readonly monitors: readonly string[];
-  readonly guest?: { readonly agent: string; readonly console: string; readonly writers: readonly string[] };
+/** A QEMU process. */
+interface Machine {
+  readonly process: ChildProcess;
+  readonly exited: Promise<Exit>;
+  readonly commandLine: readonly string[];
+  /** The file that takes what QEMU prints. */
+  readonly log: string;
 }
 
-async function launch(build: QemuBuild, folder: string, args: readonly string[], parts: LaunchParts): Promise<LabVm> {
+function launch(build: QemuBuild, folder: string, args: readonly string[]): Machine {
   const log = join(folder, 'qemu.log');
   const descriptor = openSync(log, 'w');
   const commandLine = [build.system, ...build.systemArgs, ...args];
@@ -197,16 +204,20 @@ async function launch(build: QemuBuild, folder: string, args: readonly string[],
     child.once('exit', (status, signal) => resolve({ status, signal }));
     child.once('error', () => resolve({ status: 127, signal: null }));
   });
+  return { process: child, exited, commandLine, log };
+}
+
+/** Waits until the monitors answer; throws what QEMU printed when it ends before. */
+async function untilGreeted(machine: Machine, name: string, monitors: readonly string[]): Promise<void> {
   let exit: Exit | undefined;
-  void exited.then((how) => (exit = how));
-  while (!(await answers(parts.monitors))) {
+  void machine.exited.then((how) => (exit = how));
+  while (!(await answers(monitors))) {
     if (exit !== undefined) {
-      const said = (await readFile(log, 'utf8')).trim();
-      throw new LabError(`QEMU of ${parts.name} ended at once (${exit.signal ?? exit.status}): ${said}`);
+      const said = (await readFile(machine.log, 'utf8')).trim();
+      throw new LabError(`QEMU of ${name} ended at once (${exit.signal ?? exit.status}): ${said}`);
     }
     await sleep(10);
   }
-  return new LabVm({ ...parts, qmpPaths: parts.monitors, commandLine, process: child, exited });
 }
 
 /** Whether each of the monitors sends its greeting: QEMU does so when it has set up all that is on its command line. */

@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, run } from '../src/base/index.ts';
 import { cached } from './cache.ts';
@@ -57,6 +58,9 @@ async function backportsQemu(): Promise<QemuBuild> {
     const apt = await PrivateApt.open(join(made, 'apt'), ['bookworm', 'bookworm-backports']);
     await apt.unpack(BACKPORTED, made, 'bookworm-backports');
     await apt.remove();
+    for (const unused of ['bin/qemu-system-i386', 'share/doc', 'share/man']) {
+      await rm(join(made, 'usr', unused), { recursive: true, force: true });
+    }
   });
   const bin = join(folder, 'usr', 'bin');
   const share = join(folder, 'usr', 'share');

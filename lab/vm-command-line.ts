@@ -16,9 +16,11 @@ export interface LabDisk {
   readonly cdrom?: boolean;
   /** Style blockdev: the images of the chain below are nodes of their own, with names, as libvirt starts a VM. */
   readonly explicitChain?: boolean;
-  /** Style blockdev: the file is a node of its own with a name, and not inline. */
+  /** Style blockdev: files are nodes of their own, with names (`file-ID`, below it `file-ID-N`), and not inline. */
   readonly separateFileNode?: boolean;
   readonly discard?: 'unmap' | 'ignore';
+  /** Style blockdev: each write of the guest fails with an I/O error (QEMU's blkdebug). */
+  readonly failWrites?: boolean;
 }
 
 /** How the images are given to QEMU: nodes with names, or `-drive`, where QEMU names the nodes itself (`#block123`). */
@@ -65,46 +67,46 @@ export function serialOf(disk: LabDisk): string {
   return disk.serial ?? disk.id;
 }
 
-/** The node name of a disk's active image in style blockdev; `file-ID` is its file, `base-ID-N` the images below. */
+/** The node name of a disk's active image in style blockdev; `base-ID-1`, … are those of an explicit chain below. */
 export function nodeOf(disk: LabDisk): string {
   return `node-${disk.id}`;
 }
 
-function fileNode(path: string, discard: string | undefined): Record<string, unknown> {
-  return { driver: 'file', filename: path, ...(discard === undefined ? {} : { discard }) };
+/** A node above a file: reads pass, and each write fails with EIO. */
+function failingWrites(file: object | string): object {
+  return { driver: 'blkdebug', image: file, 'inject-error': [{ event: 'none', iotype: 'write', errno: 5 }] };
 }
 
-function blockdevArgs(disk: LabDisk, path: string, backing: readonly ChainImage[] | undefined): string[] {
+/** The nodes of one disk: the chain below, the deepest image first, and the active image. */
+function blockdevArgs(disk: LabDisk, path: string, backing: readonly ChainImage[]): string[] {
   const nodes: object[] = [];
-  const chain = [...(backing ?? [])].reverse();
-  chain.forEach((image, index) => {
-    const depth = chain.length - index;
-    const below =
-      index === 0 ? (image.format === 'raw' ? {} : { backing: null }) : { backing: `base-${disk.id}-${depth + 1}` };
-    const name = { 'node-name': `base-${disk.id}-${depth}`, 'read-only': true };
-    nodes.push({ driver: image.format, ...name, file: fileNode(image.path, undefined), ...below });
+  const discard = disk.discard === undefined ? {} : { discard: disk.discard };
+  const add = (image: ChainImage, name: string, fileName: string, options: object): void => {
+    const file = { driver: 'file', filename: image.path, ...options };
+    if (disk.separateFileNode) nodes.push({ ...file, 'node-name': fileName });
+    const child = disk.separateFileNode ? fileName : file;
+    const checked = disk.failWrites && name === nodeOf(disk) ? failingWrites(child) : child;
+    nodes.push({ driver: image.format, 'node-name': name, ...options, file: checked, ...below(name, image) });
+  };
+  // What is below a node: said only where the chain is explicit, else QEMU follows the image's own header.
+  const names = [nodeOf(disk), ...backing.map((_, index) => `base-${disk.id}-${index + 1}`)];
+  const below = (name: string, image: ChainImage): object => {
+    if (!disk.explicitChain || image.format === 'raw') return {};
+    return { backing: names[names.indexOf(name) + 1] ?? null };
+  };
+  backing.toReversed().forEach((image, index) => {
+    const depth = backing.length - index;
+    add(image, `base-${disk.id}-${depth}`, `file-${disk.id}-${depth}`, { 'read-only': true });
   });
-  const common = { 'read-only': disk.readOnly ?? disk.cdrom ?? false };
-  let file: object | string = fileNode(path, disk.discard);
-  if (disk.separateFileNode) {
-    nodes.push({ ...file, ...common, 'node-name': `file-${disk.id}` });
-    file = `file-${disk.id}`;
-  }
-  nodes.push({
-    driver: disk.format,
-    'node-name': nodeOf(disk),
-    ...common,
-    file,
-    ...(disk.discard === undefined ? {} : { discard: disk.discard }),
-    ...(chain.length > 0 ? { backing: `base-${disk.id}-1` } : {}),
-  });
+  const readOnly = disk.readOnly ?? disk.cdrom ?? false;
+  add({ path, format: disk.format ?? 'raw' }, nodeOf(disk), `file-${disk.id}`, { 'read-only': readOnly, ...discard });
   return nodes.flatMap((node) => ['-blockdev', JSON.stringify(node)]);
 }
 
 function driveArgs(disk: LabDisk, path: string): string[] {
   const options = [
     `file=${escapeValue(path)}`,
-    `format=${disk.format}`,
+    `format=${disk.format ?? 'raw'}`,
     'if=none',
     `id=drive-${disk.id}`,
     ...((disk.readOnly ?? disk.cdrom) ? ['readonly=on'] : []),
@@ -128,22 +130,22 @@ function deviceArgs(disk: LabDisk, style: DiskStyle): string[] {
   return ['-device', options.join(',')];
 }
 
+function portArgs(name: string, chardev: string): string[] {
+  return ['-device', `virtserialport,chardev=${chardev},name=${name}`];
+}
+
 function guestArgs(guest: NonNullable<CommandLineOptions['guest']>): string[] {
-  const port = (name: string, chardev: string): string[] => [
-    '-device',
-    `virtserialport,chardev=${chardev},name=${name}`,
-  ];
   const args = ['-kernel', guest.kernel, '-initrd', guest.initramfs];
   args.push('-append', 'console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on');
   args.push('-chardev', `file,id=console,path=${escapeValue(guest.console)}`, '-serial', 'chardev:console');
   args.push('-device', 'virtio-serial-pci,id=channels');
   args.push('-chardev', `socket,id=agent,path=${escapeValue(guest.agent)},server=on,wait=off`);
-  args.push(...port('blockferry.agent', 'agent'));
+  args.push(...portArgs('blockferry.agent', 'agent'));
   guest.writers.forEach((file, index) => {
     args.push(
       '-chardev',
       `file,id=writer${index},path=${escapeValue(file)}`,
-      ...port(`blockferry.writer${index}`, `writer${index}`),
+      ...portArgs(`blockferry.writer${index}`, `writer${index}`),
     );
   });
   return args;
@@ -153,7 +155,19 @@ function guestArgs(guest: NonNullable<CommandLineOptions['guest']>): string[] {
 export function vmArguments(options: CommandLineOptions): string[] {
   const args = ['-name', `guest=${escapeValue(options.name)}`];
   if (options.uuid !== undefined) args.push('-uuid', options.uuid);
-  args.push('-machine', 'pc', '-accel', options.accelerator, '-m', String(options.memory), '-smp', '1');
+  // Without rdrand the guest waits a second for its random numbers (perl asks for some).
+  args.push(
+    '-machine',
+    'pc',
+    '-accel',
+    options.accelerator,
+    '-cpu',
+    'qemu64,+rdrand',
+    '-m',
+    String(options.memory),
+    '-smp',
+    '1',
+  );
   args.push('-nodefaults', '-display', 'none', '-no-reboot');
   for (const path of options.monitors) args.push('-qmp', `unix:${escapeValue(path)},server=on,wait=off`);
   for (const iothread of new Set(options.disks.flatMap((disk) => disk.iothread ?? []))) {
@@ -162,7 +176,7 @@ export function vmArguments(options: CommandLineOptions): string[] {
   for (const disk of options.disks) {
     if (disk.path !== undefined) {
       if (options.style === 'drive') args.push(...driveArgs(disk, disk.path));
-      else args.push(...blockdevArgs(disk, disk.path, options.backing.get(disk.id)));
+      else args.push(...blockdevArgs(disk, disk.path, options.backing.get(disk.id) ?? []));
     }
     args.push(...deviceArgs(disk, options.style));
   }
