@@ -17,7 +17,7 @@ import { RateMeter } from './rate-meter.ts';
 import { Ledger, type Run } from './run.ts';
 import { RunControl, Stopped } from './run-control.ts';
 import { isStepName, type StepName } from './step-name.ts';
-import { STEP } from './steps/index.ts';
+import { STEP, type StepTable } from './steps/index.ts';
 
 export interface MigrationDeps {
   readonly journal: Journal;
@@ -25,6 +25,8 @@ export interface MigrationDeps {
   readonly clock?: Clock;
   readonly onEvent?: (event: MigrationEvent) => void;
   readonly onProgress?: (progress: ProgressReport) => void;
+  /** The steps to run; for tests that need a failure at an exact moment. Default: the real ones. */
+  readonly steps?: StepTable;
 }
 
 /** How driving a migration ended. */
@@ -47,12 +49,14 @@ export class Migration implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #owner: MigrationOwner;
   readonly #run: Run;
+  readonly #steps: StepTable;
   readonly #meters = new Map<string, { meter: RateMeter; savedAt: number }>();
 
   private constructor(plan: MigrationPlan, control: RunControl, owner: MigrationOwner, deps: MigrationDeps) {
     this.plan = plan;
     this.control = control;
     this.#owner = owner;
+    this.#steps = deps.steps ?? STEP;
     this.#deps = deps;
     this.#clock = deps.clock ?? systemClock;
     this.#run = {
@@ -135,7 +139,7 @@ export class Migration implements AsyncDisposable {
 
   async #do(name: StepName): Promise<void> {
     const { journal } = this.#deps;
-    const step = STEP[name];
+    const step = this.#steps[name];
     const began = this.#clock.monotonic();
     this.#emit({ type: 'step', step: name, state: 'begun' });
     journal.intendStep(this.plan.id, name);
@@ -150,7 +154,7 @@ export class Migration implements AsyncDisposable {
     const { journal } = this.#deps;
     this.#emit({ type: 'step', step: name, state: 'undoing' });
     journal.undoingStep(this.plan.id, name);
-    await STEP[name].undo(this.#run);
+    await this.#steps[name].undo(this.#run);
     journal.undoneStep(this.plan.id, name);
     this.#emit({ type: 'step', step: name, state: 'undone' });
   }

@@ -8,3 +8,4 @@ export {
   type TargetChain,
   type VirtualMachine,
 } from './virtual-machine.ts';
+export { QemuVm } from './qemu/qemu-vm.ts';

@@ -10,8 +10,10 @@ import { snapshot } from './snapshot.ts';
 import type { Step } from './step.ts';
 import { verify } from './verify.ts';
 
+export type StepTable = { readonly [name in StepName]: Step };
+
 /** Every step by its name. */
-export const STEP: { readonly [name in StepName]: Step } = {
+export const STEP: StepTable = {
   prepare,
   snapshot,
   mirror,

@@ -54,7 +54,7 @@ export async function holdJobs(qmp: QmpClient, ids: readonly string[], clock: Cl
   const open = new Set(ids);
   while (open.size > 0) {
     const left = HOLD_LIMIT_MS - (clock.monotonic() - began);
-    const limit = AbortSignal.timeout(Math.max(0, left));
+    const limit = AbortSignal.timeout(Math.max(0, Math.ceil(left)));
     const change = await changes.next({ signal: limit }).catch((error: unknown) => {
       if (!limit.aborted) throw error;
       throw ferryError('HOLD_FAILED', {

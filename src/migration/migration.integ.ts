@@ -1,0 +1,50 @@
+import { readdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { loadedVm, migrate, traces } from '../../lab/engine.ts';
+import { Lab, type LabDisk, qemuBuilds } from '../../lab/index.ts';
+
+const MiB = 2 ** 20;
+const { builds, missing } = await qemuBuilds();
+for (const { label, reason } of missing) console.warn(`not tested on QEMU of ${label}: ${reason}`);
+
+/** Disks of 64 MiB, half full, and a writer over a region of each that is partly unallocated. */
+const plain =
+  (lab: Lab, count: number, format: 'raw' | 'qcow2', more: Partial<LabDisk> = {}) =>
+  async (source: string): Promise<LabDisk[]> => {
+    const disks: LabDisk[] = [];
+    for (let n = 0; n < count; n++) {
+      const path = join(source, `disk${n}.${format}`);
+      await lab.image({ path, format, size: 64 * MiB, fill: { bytes: 32 * MiB, seed: n + 1 } });
+      disks.push({ id: `d${n}`, path, format, ...more });
+    }
+    return disks;
+  };
+
+const writeAll = (disks: readonly LabDisk[]): { disk: string; seed: number; region: { offset: number; length: number } }[] =>
+  disks.map(({ id }, n) => ({ disk: id, seed: n + 1, region: { offset: 16 * MiB, length: 32 * MiB } }));
+
+describe.each(builds)('QEMU $version ($label): a migration under load', (build) => {
+  test.each([
+    { what: 'one qcow2 disk', count: 1, format: 'qcow2' as const, vm: {} },
+    { what: 'two raw disks of a -drive VM', count: 2, format: 'raw' as const, vm: { style: 'drive' as const } },
+    { what: 'four disks on one iothread', count: 4, format: 'qcow2' as const, vm: {}, disk: { iothread: 'io0' } },
+    { what: 'two disks with separate file nodes', count: 2, format: 'raw' as const, vm: {}, disk: { separateFileNode: true } },
+  ])('$what', async ({ count, format, vm: options, disk }) => {
+    await using lab = await Lab.open({ name: 'migration', build });
+    const loaded = await loadedVm(lab, { ...options, disks: plain(lab, count, format, disk), writers: writeAll });
+    const { vm, source, target, stateDir, writers } = loaded;
+
+    const { outcome, events } = await migrate(vm, { stateDir, request: { to: target } });
+
+    expect(outcome.kind, JSON.stringify(events, undefined, 1)).toBe('done');
+    await Promise.all(writers.map((writer) => writer.advanced(50)));
+    const checks = await loaded.check(({ path = '' }) => join(target, basename(path)));
+    expect(checks.map(({ lostCount, damagedCount }) => [lostCount, damagedCount])).toEqual(checks.map(() => [0, 0]));
+    expect(await vm.ioErrors()).toEqual([]);
+    expect(events.filter(({ type }) => type === 'held').map((event) => 'kind' in event && event.kind)).toEqual(['pivot', 'fold']);
+    expect(await readdir(source)).toEqual([]);
+    expect((await readdir(target)).toSorted()).toEqual(Array.from({ length: count }, (_, n) => `disk${n}.${format}`));
+    expect(await traces(vm, [])).toMatchObject({ jobs: [], nodes: expect.arrayContaining([expect.stringMatching(/^bf-\w{6}-base0$/)]) });
+  });
+});
