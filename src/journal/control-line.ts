@@ -26,16 +26,6 @@ interface ErrorLine {
 /** The longest line, in UTF-16 units. */
 const MAX_LINE = 2 ** 24;
 
-/** Sends one value as a line, and ends this side of the connection when it has gone. */
-export function sendLast(socket: Socket, value: Question | Answer): void {
-  socket.end(`${toJson(value)}\n`);
-}
-
-/** Sends one value as a line. */
-export function send(socket: Socket, value: Question | Answer): void {
-  socket.write(`${toJson(value)}\n`);
-}
-
 /** The first line that comes, as JSON; undefined when the connection ends before, or the line is too long or not JSON. */
 export function receive(socket: Socket): Promise<unknown> {
   return new Promise((resolve) => {
@@ -59,10 +49,28 @@ function parse(line: string): unknown {
   }
 }
 
-/** An error as it goes over the socket. */
-export function errorLine(error: unknown): ErrorLine {
-  const told = isFerryError(error) ? error : ferryError('INTERNAL', { what: messageOf(error) }, { cause: error });
-  return { code: told.code, message: told.message, fields: told.fields, details: told.details };
+/** A question as a line. @throws FerryError INTERNAL when it is not JSON */
+export function questionLine(question: Question): string {
+  return `${toJson(question)}\n`;
+}
+
+/** What a task returns or throws, as a line. */
+export async function answerLine(task: () => Promise<unknown>): Promise<string> {
+  try {
+    return lineOf({ pid: process.pid, value: (await task()) ?? null });
+  } catch (error) {
+    const told = isFerryError(error) ? error : ferryError('INTERNAL', { what: messageOf(error) }, { cause: error });
+    const { code, message, fields, details } = told;
+    try {
+      return lineOf({ pid: process.pid, error: { code, message, fields, details } });
+    } catch {
+      return lineOf({ pid: process.pid, error: { code, message, fields, details: {} } });
+    }
+  }
+}
+
+function lineOf(answer: Answer): string {
+  return `${toJson(answer)}\n`;
 }
 
 /** The error that came over the socket: the same code and message. A code that only the owner's version knows is INTERNAL. */

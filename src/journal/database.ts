@@ -105,6 +105,17 @@ export class Database implements Disposable {
     }
   }
 
+  /** Runs look-ups that must see one and the same state of the file. */
+  snapshot<T>(task: () => T): T {
+    if (this.#db.isTransaction) return task();
+    this.#guard(() => this.#db.exec('BEGIN'));
+    try {
+      return task();
+    } finally {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+    }
+  }
+
   /**
    * From here until it is disposed of, a commit writes the write-ahead log and nothing else: what is in the log is copied
    * to the file now, the log is started afresh by a small write (the first write after that syncs the log's header too,

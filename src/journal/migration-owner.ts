@@ -4,13 +4,12 @@ import { type Clock, ferryError, messageOf, systemClock } from '../base/index.ts
 import { connectOwner, ControlFolder } from './control-folder.ts';
 import {
   type Answer,
+  answerLine,
   type ControlRequest,
-  errorLine,
   errorOf,
   type Question,
+  questionLine,
   receive,
-  send,
-  sendLast,
 } from './control-line.ts';
 
 /** Does what an asker wants; what it returns (as JSON) or throws goes back to the asker. */
@@ -108,17 +107,9 @@ export class MigrationOwner implements AsyncDisposable {
     this.#idle.add(socket);
     const question = (await receive(socket)) as Question | undefined;
     this.#idle.delete(socket);
-    if (question?.ask === 'pid') sendLast(socket, { pid: process.pid, value: null });
-    else if (question?.ask === 'request') sendLast(socket, await this.#answer(question.request));
+    if (question?.ask === 'pid') socket.end(await answerLine(() => Promise.resolve()));
+    else if (question?.ask === 'request') socket.end(await answerLine(() => this.#handler(question.request)));
     else socket.destroy();
-  }
-
-  async #answer(request: ControlRequest): Promise<Answer> {
-    try {
-      return { pid: process.pid, value: (await this.#handler(request)) ?? null };
-    } catch (error) {
-      return { pid: process.pid, error: errorLine(error) };
-    }
   }
 }
 
@@ -158,13 +149,14 @@ async function ask(
   question: Question,
   { signal, clock = systemClock }: AskOptions,
 ): Promise<Answer | undefined> {
+  const line = questionLine(question);
   using folder = ControlFolder.find(stateDir);
   const socket = folder && (await connectOwner(folder, id, clock, signal));
   if (!socket) return undefined;
   const stop = (): void => void socket.destroy();
   signal?.addEventListener('abort', stop, { once: true });
   try {
-    send(socket, question);
+    socket.write(line);
     const answer = (await receive(socket)) as Answer | undefined;
     signal?.throwIfAborted();
     if (!answer) throw ferryError('OWNER_LOST', { id });

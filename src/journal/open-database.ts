@@ -23,7 +23,7 @@ export function openDatabase(directory: string, readOnly: boolean, clock: Clock)
   const immutable = readOnly && size(`${path}-wal`) === 0 && !canWrite(directory);
   const database = new Database(immutable ? immutableUrl(path) : path, { readOnly });
   try {
-    const old = checkVersion(database) < schemaFiles().length;
+    const old = database.snapshot(() => checkVersion(database)) < schemaFiles().length;
     if (readOnly) {
       if (old) openDatabase(directory, false, clock)[Symbol.dispose]();
     } else {
@@ -120,6 +120,7 @@ function notHeld(database: Database, name: string, held: string, wanted: string)
   });
 }
 
+/** In one snapshot: another process may be about to fill the file. */
 function checkVersion(database: Database): number {
   const found = Number(database.pragma('user_version'));
   const known = schemaFiles().length;
