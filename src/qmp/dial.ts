@@ -48,7 +48,9 @@ async function attempt(address: QmpAddress, signal: AbortSignal): Promise<Socket
   signal.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const socket =
-    'path' in address ? connect({ path: address.path }) : connect({ ...address, noDelay: true, keepAlive: true });
+    'path' in address
+      ? connect({ path: address.path })
+      : connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true });
   const onAbort = (): void => reject(signal.reason as Error);
   signal.addEventListener('abort', onAbort, { once: true });
   socket.once('connect', () => resolve(socket));

@@ -4,11 +4,9 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { QmpAddress } from '../address.ts';
-
-export type QemuProgram = 'qemu-system-x86_64' | 'qemu-storage-daemon';
 
 const MACHINE = ['-machine', 'none', '-nodefaults', '-display', 'none', '-S'];
 
@@ -31,29 +29,33 @@ export class RealQemu implements AsyncDisposable {
   readonly #exited: Promise<unknown>;
   #stderr = '';
 
-  private constructor(program: QemuProgram, args: (directory: string) => readonly string[]) {
+  private constructor(program: string, args: (directory: string) => readonly string[], inherit: readonly number[]) {
     this.directory = mkdtempSync(join(tmpdir(), 'real-qemu-'));
     this.path = join(this.directory, 'qmp.sock');
     const monitor = `socket,id=qmp,path=${this.path},server=on,wait=off`;
     const argv =
-      program === 'qemu-storage-daemon'
+      basename(program) === 'qemu-storage-daemon'
         ? ['--chardev', monitor, '--monitor', 'chardev=qmp']
         : [...MACHINE, '-chardev', monitor, '-mon', 'chardev=qmp,mode=control'];
     // setpriv becomes the program itself, which the kernel kills when the test process dies.
     this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', program, ...argv, ...args(this.directory)], {
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'ignore', 'pipe', ...inherit],
       cwd: this.directory,
     });
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#stderr += text));
     this.#exited = once(this.#child, 'close');
   }
 
-  /** Starts the program and waits until its monitor listens. */
+  /**
+   * Starts the program in a folder of its own and waits until its monitor listens. `args`: more arguments, made of that
+   * folder. `inherit`: descriptors of this process that are 3, 4, … there.
+   */
   static async start(
-    program: QemuProgram,
+    program: string,
     args: (directory: string) => readonly string[] = () => [],
+    inherit: readonly number[] = [],
   ): Promise<RealQemu> {
-    const qemu = new RealQemu(program, args);
+    const qemu = new RealQemu(program, args, inherit);
     while (!(await listens({ path: qemu.path }))) {
       if (qemu.#child.exitCode !== null) throw new Error(`${program} ended: ${qemu.#stderr}`);
       await sleep(10);
