@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -162,14 +162,36 @@ describe('commit records', () => {
     expect(codeOf(() => journal.writeCommitRecord('other', 'pivot', {}))).toBe('INTERNAL');
   });
 
-  test('can be written while the journal is quiet, and others write afterwards', () => {
+  test('are written while the journal is quiet without a copy of its log into the file', () => {
     add('m1');
+    const file = join(dir, 'journal.db');
+    const fill = (): void => {
+      journal.transaction(() => {
+        for (let i = 0; i < 1500; i += 1) journal.emit('m1', 'e', 'x'.repeat(4000));
+      });
+    };
     const quiet = journal.quiesce();
+    const { size } = statSync(file);
+    fill();
     journal.writeCommitRecord('m1', 'pivot', {});
+    expect(statSync(file).size).toBe(size);
     quiet[Symbol.dispose]();
-    journal.quiesce()[Symbol.dispose]();
-    expect(journal.emit('m1', 'pivoted', {})).toBe(1);
+    journal.emit('m1', 'pivoted', {});
+    expect(statSync(file).size).toBeGreaterThan(size + 1500 * 4000);
     expect(journal.commitRecord('m1', 'pivot')).toBeDefined();
+  });
+
+  test('are not written when another process keeps the journal to itself', () => {
+    add('m1');
+    using other = Journal.open(dir, { clock });
+    const quiet = journal.quiesce();
+    other.transaction(() => {
+      expect(codeOf(() => journal.writeCommitRecord('m1', 'pivot', {}))).toBe('JOURNAL_WRITE');
+    });
+    quiet[Symbol.dispose]();
+    expect(journal.commitRecord('m1', 'pivot')).toBeUndefined();
+    journal.writeCommitRecord('m1', 'pivot', {});
+    expect(other.commitRecord('m1', 'pivot')).toBeDefined();
   });
 });
 
