@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { run } from '../src/base/index.ts';
+import { messageOf, run } from '../src/base/index.ts';
 import { LabError } from './requires.ts';
 
 /** The code name of this Debian (`bookworm`, `trixie`). */
@@ -54,8 +54,13 @@ export class PrivateApt {
       `Types: deb\nURIs: ${mirror}\nSuites: ${suites.join(' ')}\nComponents: main\nSigned-By: ${KEYRING}\n`,
     );
     const apt = new PrivateApt(folder);
-    // Without Error-Mode apt-get update ends well although it fetched nothing.
-    await apt.#run('apt-get', ['-o', 'APT::Update::Error-Mode=any', 'update']);
+    try {
+      // Without Error-Mode apt-get update ends well although it fetched nothing.
+      await apt.#run('apt-get', ['-o', 'APT::Update::Error-Mode=any', 'update']);
+    } catch (error) {
+      const why = /\bE: +(.*)$/m.exec(messageOf(error))?.[1] ?? messageOf(error);
+      throw new LabError(`Debian's packages cannot be fetched from ${mirror}: ${why}`, { cause: error });
+    }
     return apt;
   }
 

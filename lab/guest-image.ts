@@ -99,7 +99,18 @@ async function guestInitramfs(kernel: string): Promise<string> {
     for (const name of scripts) files.set(name === 'init' ? 'init' : `guest/${name}`, join(own, name));
     for (const name of await readdir(kernel)) if (name !== 'vmlinuz') files.set(`modules/${name}`, join(kernel, name));
     await writeFile(join(folder, 'initramfs.cpio'), cpio(await entriesOf(files)));
+    await removeOutdated(dirname(folder));
   });
+}
+
+const HOUR_MS = 3_600_000;
+
+/** Removes earlier initramfs (90 MB each), but for those so new that another process may be about to boot one. */
+async function removeOutdated(cache: string): Promise<void> {
+  for (const name of (await readdir(cache)).filter((entry) => entry.startsWith('guest-initramfs-'))) {
+    const { mtimeMs } = await stat(join(cache, name));
+    if (Date.now() - mtimeMs > HOUR_MS) await rm(join(cache, name), { recursive: true, force: true });
+  }
 }
 
 /** The paths at which the dynamic linker finds the libraries of a program, and the linker itself. */
