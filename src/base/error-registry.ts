@@ -461,7 +461,8 @@ export const ERRORS = {
   },
   TOO_LATE: {
     message: 'the migration {id} cannot be aborted: its disks have been swapped, and the guest runs on the target',
-    remedy: 'Let it finish. To go back, migrate the disks to the old folder.',
+    remedy:
+      'Let it finish (`blockferry resume {id}` where nobody drives it). To go back, migrate the disks to the old folder.',
     exit: 'failed',
   },
 
@@ -485,6 +486,49 @@ export const ERRORS = {
     message: '{path}:{line}: {message}',
     remedy: "Correct the document: the message is libvirt's. docs/domainsnapshot.md explains each.",
     exit: 'refused',
+  },
+
+  // ---- the command line -----------------------------------------------------------------------------------------
+  USAGE: {
+    message: '{what}',
+    remedy: '`blockferry help` lists the commands, `blockferry help COMMAND` the options of one.',
+    exit: 'usage',
+  },
+  NOT_CONFIRMED: {
+    message: 'the migration was not begun: {why}',
+    remedy: 'Answer y, or give --yes. Nothing was touched.',
+    exit: 'usage',
+  },
+  NO_SUCH_VM: {
+    message: "no VM on this host has the name or UUID '{vm}'; there are: {vms}",
+    remedy: 'Name one as `blockferry discover` shows it, or give its QMP socket with --qmp.',
+    exit: 'usage',
+  },
+  AMBIGUOUS_VM: {
+    message: "several VMs on this host have the name or UUID '{vm}': {vms}",
+    remedy: 'Name it by its UUID, or give its QMP socket with --qmp.',
+    exit: 'usage',
+  },
+  VM_NO_MONITOR: {
+    message: '{vm} (pid {pid}) has no QMP socket that blockferry can use: {reason}',
+    remedy: 'Start it with `-qmp unix:PATH,server=on,wait=off`; or run blockferry as root, which sees every socket.',
+    exit: 'refused',
+  },
+  VM_OF_LIBVIRT: {
+    message: '{vm} (pid {pid}) is managed by libvirt, which has to know of every change to its disks',
+    remedy: 'VMs of libvirt are not moved yet: what is done behind its back, its definition would not know.',
+    exit: 'refused',
+  },
+  VM_GONE: {
+    message: 'the VM {vm} of migration {id} cannot be reached at {address}: {reason}',
+    remedy:
+      '{truth} `blockferry status {id}` lists the files. If the VM still runs, free its monitor and try again; if it has ended, start it from those images only.',
+    exit: 'attention',
+  },
+  NO_OWNER: {
+    message: 'nobody drives the migration {id}, so there is nobody to ask for {command}',
+    remedy: '`blockferry resume {id}` goes on with it, `blockferry abort {id}` rolls it back.',
+    exit: 'failed',
   },
 } as const;
 

@@ -9,3 +9,4 @@ export {
   type VirtualMachine,
 } from './virtual-machine.ts';
 export { QemuVm } from './qemu/qemu-vm.ts';
+export { type DiscoveredSocket, type DiscoveredVm, discoverQemu } from './qemu/discover.ts';

@@ -1,0 +1,38 @@
+import type { Journal } from '../journal/index.ts';
+import type { Migration, MigrationDeps } from '../migration/index.ts';
+import type { VirtualMachine } from '../vm/index.ts';
+import type { Cli } from './cli.ts';
+import { endingResult } from './exit-status.ts';
+import { Interrupts } from './interrupts.ts';
+import type { CommandResult } from './terminal/renderer.ts';
+
+/** What a migration needs, with everything that happens going to the renderer. */
+export function migrationDeps(cli: Cli, journal: Journal, vm: VirtualMachine): MigrationDeps {
+  const { renderer, clock } = cli;
+  return {
+    journal,
+    vm,
+    clock,
+    onEvent: (event) => renderer.event(event),
+    onProgress: (progress) => renderer.progress(progress),
+  };
+}
+
+/**
+ * Drives a migration in the foreground to its end, and reports what came of it.
+ * @param wanted how it ends when all goes as asked
+ */
+export async function drive(
+  cli: Cli,
+  migration: Migration,
+  wanted: 'done' | 'rolled-back' = 'done',
+): Promise<CommandResult> {
+  const { renderer, surroundings, interactive } = cli;
+  renderer.begin(migration.plan);
+  using _ = new Interrupts(migration.control, renderer, interactive ? surroundings.stdin : undefined);
+  const outcome = await migration.run();
+  const { result, error } = endingResult(migration.plan, outcome, wanted);
+  if (error) renderer.error(error, cli);
+  else if (outcome.kind === 'left') renderer.note(outcome.message);
+  return result;
+}

@@ -1,0 +1,82 @@
+import { realpath } from 'node:fs/promises';
+import { ferryError } from '../base/index.ts';
+import { formatQmpAddress, type QmpAddress } from '../qmp/index.ts';
+import { type DiscoveredVm, discoverQemu, QemuVm } from '../vm/index.ts';
+import type { Cli } from './cli.ts';
+import { parseQmpAddress } from './qmp-address.ts';
+
+/** How the command line names a VM. */
+export interface VmChoice {
+  /** Its name or UUID. */
+  readonly vm?: string | undefined;
+  /** `--qmp`. */
+  readonly qmp?: string | undefined;
+}
+
+/**
+ * Connects to the VM that the command line names.
+ * @throws FerryError USAGE when it names none or two; NO_SUCH_VM, AMBIGUOUS_VM, VM_NO_MONITOR, VM_OF_LIBVIRT; what
+ *   `QemuVm.connect` throws
+ */
+export async function connectVm(cli: Cli, choice: VmChoice): Promise<QemuVm> {
+  const { cwd, clock } = cli.surroundings;
+  const there = await discoverQemu();
+  return await QemuVm.connect(await monitorOf(choice, there, cwd), { clock });
+}
+
+async function monitorOf({ vm, qmp }: VmChoice, there: readonly DiscoveredVm[], cwd: string): Promise<QmpAddress> {
+  if (vm !== undefined && qmp !== undefined) {
+    throw ferryError('USAGE', { what: 'give the VM by its name or by --qmp, not both' });
+  }
+  if (qmp !== undefined) {
+    const address = parseQmpAddress(qmp, cwd);
+    const owner = await ownerOf(address, there);
+    if (owner) refuseLibvirt(owner);
+    return address;
+  }
+  if (vm === undefined) throw ferryError('USAGE', { what: 'name the VM, or give its QMP socket with --qmp' });
+  return chooseMonitor(chooseVm(vm, there));
+}
+
+/** The VM that has this socket, where the kernel says so. */
+async function ownerOf(address: QmpAddress, there: readonly DiscoveredVm[]): Promise<DiscoveredVm | undefined> {
+  const wanted = await canonical(address);
+  for (const vm of there) {
+    for (const socket of vm.qmp) if ((await canonical(socket)) === wanted) return vm;
+  }
+  return undefined;
+}
+
+async function canonical(address: QmpAddress): Promise<string> {
+  return 'path' in address ? await realpath(address.path).catch(() => address.path) : formatQmpAddress(address);
+}
+
+/** The one VM of this name or UUID. */
+export function chooseVm(wanted: string, there: readonly DiscoveredVm[]): DiscoveredVm {
+  const found = there.filter(({ name, uuid }) => name === wanted || uuid === wanted.toLowerCase());
+  const [vm] = found;
+  if (vm === undefined) throw ferryError('NO_SUCH_VM', { vm: wanted, vms: list(there) });
+  if (found.length > 1) throw ferryError('AMBIGUOUS_VM', { vm: wanted, vms: list(found) });
+  return vm;
+}
+
+/** The monitor to connect to: one that nobody is connected to, if there is one. */
+export function chooseMonitor(vm: DiscoveredVm): QmpAddress {
+  refuseLibvirt(vm);
+  const [first] = vm.qmp.toSorted((a, b) => Number(a.inUse ?? false) - Number(b.inUse ?? false));
+  if (first) return 'path' in first ? { path: first.path } : { host: first.host, port: first.port };
+  const reason = vm.whyNot ?? 'it was started without one';
+  throw ferryError('VM_NO_MONITOR', { vm: vm.name ?? 'the VM', pid: vm.pid, reason });
+}
+
+function refuseLibvirt({ managedBy, name, pid }: DiscoveredVm): void {
+  if (managedBy === 'libvirt') throw ferryError('VM_OF_LIBVIRT', { vm: name ?? 'the VM', pid });
+}
+
+function list(vms: readonly DiscoveredVm[]): string {
+  const each = vms.map(({ name, uuid, pid, qmp }) => {
+    const monitors = qmp.map(formatQmpAddress).join(', ') || 'no QMP socket';
+    return `${name ?? 'a VM without a name'} (${[`pid ${pid}`, ...(uuid ? [uuid] : []), monitors].join(', ')})`;
+  });
+  return each.join('; ') || 'none';
+}

@@ -1,0 +1,150 @@
+import { Command, Option, type OptionValues } from '@commander-js/extra-typings';
+import { parseSize } from '../base/units.ts';
+import type { Action, GlobalOptions } from './cli.ts';
+
+/** Runs what a command loads: nothing of a command is loaded before it is the one to run. */
+export type Execute = (options: GlobalOptions, load: () => Promise<Action>) => Promise<void>;
+
+/** The commands and options of `blockferry`. docs/cli.md is made from it. */
+export function buildProgram(execute: Execute, version: string): Command {
+  const program = new Command('blockferry')
+    .description(
+      'Moves the disks of a running QEMU/KVM virtual machine to another storage: all at one instant, nothing lost.',
+    )
+    .usage('COMMAND [options]')
+    .version(version, '-V, --version', 'print the version')
+    .option(
+      '--state-dir <DIR>',
+      'where the journal is; default: BLOCKFERRY_STATE_DIR, else /var/lib/blockferry for root, else the XDG state directory',
+    )
+    .option('--json', 'one JSON object per line on standard output, the last of type "result"')
+    .option('--no-color', 'no colours, as with the environment variable NO_COLOR')
+    .option('--debug', 'with an error, say where in the program it arose')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [COMMAND]', 'print help of a command')
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ outputError: () => undefined })
+    .exitOverride();
+
+  program
+    .command('discover')
+    .description('List the QEMU virtual machines of this host with their monitors and disks.')
+    .action((_, command) =>
+      execute(command.optsWithGlobals(), async () => (await import('./commands/discover.ts')).discover()),
+    );
+
+  withMigrationOptions(program.command('plan'))
+    .description('Show what `migrate` would do with the same options, or why it refuses. Touches nothing.')
+    .action((vm, options, command) =>
+      execute(command.optsWithGlobals(), async () =>
+        (await import('./commands/plan.ts')).plan({ vm, qmp: options.qmp }, options),
+      ),
+    );
+
+  withMigrationOptions(program.command('migrate'))
+    .summary('Move the disks of a running VM to another storage.')
+    .description(
+      'Move the disks of a running VM to another storage. Shows the plan, asks, and stays in the foreground to the end. ' +
+        'Ctrl-C on a terminal asks what to do; without a terminal SIGINT, and always SIGTERM, mean: abort and roll back. ' +
+        'SIGHUP means: leave the disks mirrored and stop driving. The swap itself is never interrupted.',
+    )
+    .option('-y, --yes', 'do not ask before it begins; needed where there is no terminal')
+    .action((vm, options, command) =>
+      execute(command.optsWithGlobals(), async () =>
+        (await import('./commands/migrate.ts')).migrate({ vm, qmp: options.qmp }, options),
+      ),
+    );
+
+  program
+    .command('status')
+    .summary('Show how a migration stands.')
+    .description(
+      'Show how a migration stands: out of the journal only, the VM is not asked. Without ID: all unfinished ones and the last finished one.',
+    )
+    .argument('[ID]', 'the id of a migration, or the beginning of it')
+    .action((id, _, command) =>
+      execute(command.optsWithGlobals(), async () => (await import('./commands/status.ts')).status(id)),
+    );
+
+  program
+    .command('list')
+    .description('List all migrations in the journal.')
+    .action((_, command) =>
+      execute(command.optsWithGlobals(), async () => (await import('./commands/list.ts')).list()),
+    );
+
+  program
+    .command('abort')
+    .summary('Roll a migration back.')
+    .description(
+      'Roll a migration back: the process that drives it is asked to, and waited for; where nobody drives it, this one does it. ' +
+        'After the swap it is too late.',
+    )
+    .argument('<ID>', ID)
+    .option('--no-wait', 'do not wait until it is rolled back')
+    .action((id, { wait }, command) =>
+      execute(command.optsWithGlobals(), async () => (await import('./commands/abort.ts')).abort(id, { wait })),
+    );
+
+  program
+    .command('pause')
+    .description('Let the copying of a migration stand still. The guest goes on, with its disks mirrored.')
+    .argument('<ID>', ID)
+    .action((id, _, command) =>
+      execute(command.optsWithGlobals(), async () =>
+        (await import('./commands/control.ts')).ask(id, { command: 'pause' }),
+      ),
+    );
+
+  program
+    .command('resume')
+    .summary('Go on with a migration that is paused, or that nobody drives.')
+    .description(
+      'Go on with a migration: with one that is paused, and, in the foreground, with one that nobody drives.',
+    )
+    .argument('<ID>', ID)
+    .action((id, _, command) =>
+      execute(command.optsWithGlobals(), async () => (await import('./commands/control.ts')).resume(id)),
+    );
+
+  program
+    .command('set-speed')
+    .description('Change the most that a migration copies and verifies in a second, while it runs.')
+    .argument('<ID>', ID)
+    .argument('<RATE>', 'bytes per second, as 500k, 100M or 1.5GiB; 0: no limit', parseSize)
+    .action((id, bytesPerSecond, _, command) =>
+      execute(command.optsWithGlobals(), async () =>
+        (await import('./commands/control.ts')).ask(id, { command: 'set-speed', bytesPerSecond }),
+      ),
+    );
+
+  return program;
+}
+
+const ID = 'the id of a migration, or the beginning of it';
+
+// The return type is what extra-typings infers: to write it down would be to repeat every option.
+function withMigrationOptions<Own extends OptionValues, Global extends OptionValues>(
+  command: Command<[], Own, Global>,
+) {
+  return command
+    .argument('[VM]', 'the name or the UUID of a VM on this host')
+    .option('--qmp <SOCKET>', 'the VM by its QMP socket instead: PATH or HOST:PORT')
+    .option('--to <DIR>', 'the folder on the target storage')
+    .addOption(
+      new Option(
+        '--disk <ID[=DIR]>',
+        'move this disk, to a folder of its own; repeatable; default: all that can be moved',
+      )
+        .argParser((value: string, former: readonly string[]) => [...former, value])
+        .default<readonly string[]>([], 'all'),
+    )
+    .option('--bwlimit <RATE>', 'the most bytes per second to copy and verify, as 100M', parseSize)
+    .option('--keep-source', 'keep the source images, renamed so that nobody starts from them by mistake')
+    .option(
+      '--leave-link',
+      'leave a symbolic link to the moved image at each old path, so that the start command of the VM finds it',
+    )
+    .option('--no-fold', 'do not merge the overlay into the image below it at the end')
+    .option('--no-verify', 'do not read the copies back and compare them');
+}
