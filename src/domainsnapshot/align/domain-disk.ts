@@ -67,22 +67,10 @@ function implied(readOnly: boolean, type: string): SnapshotLocation | undefined 
   return readOnly || type === 'vhostuser' ? 'no' : undefined;
 }
 
-const BUS_OF_PREFIX: readonly (readonly [prefix: string, bus: string])[] = [
-  ['fd', 'fdc'],
-  ['hd', 'ide'],
-  ['sd', 'scsi'],
-  ['vd', 'virtio'],
-  ['xvd', 'xen'],
-  ['ubd', 'uml'],
-];
-
+/** The bus as it is written: libvirt sorts the disks before it fills in a bus that is not. */
 function busOf(element: XmlElement): string {
   const target = childNamed(element, 'target');
-  const name = (target && property(target, 'dev')) ?? '';
-  const given = target && property(target, 'bus');
-  if (given !== undefined) return given;
-  if (property(element, 'device') === 'floppy') return 'fdc';
-  return BUS_OF_PREFIX.find(([prefix]) => name.startsWith(prefix))?.[1] ?? 'ide';
+  return (target && property(target, 'bus')) ?? '';
 }
 
 /** The number of a target name: `vda` 0, `vdb` 1, `vdaa` 26; -1 for a name of another form (`virDiskNameToIndex`). */

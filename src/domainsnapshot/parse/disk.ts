@@ -8,15 +8,7 @@ import {
   type SourceType,
   UNSUPPORTED_SOURCE_TYPES,
 } from '../model/values.ts';
-import {
-  childNamed,
-  property,
-  select,
-  textOf,
-  type XmlElement,
-  xpathAttribute,
-  xpathAttributeAt,
-} from '../xml/tree.ts';
+import { childNamed, property, select, textOf, type XmlElement, xpathAttributeAt } from '../xml/tree.ts';
 import { Fault, xmlFault } from './fault.ts';
 import { type MirrorForm, parseMirror } from './mirror.ts';
 import { MOST_BYTES, unitFactor, unsigned64 } from './number.ts';
@@ -58,7 +50,8 @@ function parseCacheSize(element: XmlElement): bigint | undefined {
   if (size === undefined || text === '') return undefined;
   const value = unsigned64(text);
   if (value === undefined) throw xmlFault(`Invalid value '${text}' for element or attribute '${CACHE_SIZE}'`, size);
-  const unit = xpathAttribute(size, 'unit') ?? '';
+  // XPath's first unit of any max_size, which need not be this one's.
+  const unit = xpathAttributeAt(element, ['driver', 'metadata_cache', 'max_size'], 'unit') ?? '';
   const factor = unitFactor(unit);
   if (factor === undefined) throw new Fault('VIR_ERR_INVALID_ARG', `unknown suffix '${unit}'`, size);
   if (value * factor > MOST_BYTES) throw new Fault('VIR_ERR_OVERFLOW', `value too large: ${value}${unit}`, size);

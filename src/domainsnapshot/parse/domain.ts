@@ -28,6 +28,7 @@ const DOMAIN_TYPES = [
 
 const OS_TYPES = ['hvm', 'xen', 'linux', 'exe', 'uml', 'xenpvh'];
 const DISK_TYPES = ['file', 'block', 'dir', 'network', 'volume', 'nvme', 'vhostuser', 'vhostvdpa'] as const;
+const DISK_DEVICES = ['disk', 'cdrom', 'floppy', 'lun'] as const;
 
 function checkIdentity(domain: XmlElement): void {
   const name = xpathString(domain, 'name');
@@ -36,6 +37,12 @@ function checkIdentity(domain: XmlElement): void {
   if (uuid !== undefined && normalUuid(uuid) === undefined) {
     throw new Fault('VIR_ERR_INTERNAL_ERROR', 'malformed uuid element', domain);
   }
+}
+
+/** What libvirt checks after it has read everything. */
+function checkTexts(domain: XmlElement): void {
+  const name = xpathString(domain, 'name') ?? '';
+  if (name.includes('/')) throw xmlFault(`name ${name} cannot contain '/'`, domain);
   if (xpathString(domain, 'title')?.includes('\n')) throw xmlFault("Domain title can't contain newlines", domain);
 }
 
@@ -65,7 +72,9 @@ export function parseDomain(domain: XmlElement): XmlElement {
   checkTypes(domain);
   for (const disk of select(domain, 'devices', 'disk')) {
     wordProperty(disk, 'type', DISK_TYPES);
+    wordProperty(disk, 'device', DISK_DEVICES);
     wordProperty(disk, 'snapshot', LOCATIONS);
   }
+  checkTexts(domain);
   return canonicalTree(domain);
 }

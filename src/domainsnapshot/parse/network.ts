@@ -1,6 +1,15 @@
 import type { NetworkCookie, NetworkHost, NetworkSource } from '../model/source.ts';
 import { type HostTransport, type NetworkProtocol, PROTOCOL_PORTS, TRANSPORTS } from '../model/values.ts';
-import { childNamed, childrenNamed, property, select, textOf, type XmlElement, xpathAttributeAt } from '../xml/tree.ts';
+import {
+  childNamed,
+  childrenNamed,
+  property,
+  select,
+  textOf,
+  type XmlElement,
+  xpathAttribute,
+  xpathAttributeAt,
+} from '../xml/tree.ts';
 import { Fault, xmlFault } from './fault.ts';
 import { signed32, unsigned32, unsigned64 } from './number.ts';
 import { booleanProperty, checkIntegerProperty, requiredProperty, wordProperty } from './property.ts';
@@ -37,17 +46,17 @@ const BAD_IN_COOKIE_VALUE = /[ \t\r\n",;\\]/;
 
 function parseCookies(source: XmlElement): readonly NetworkCookie[] {
   const cookies = select(source, 'cookies', 'cookie').map((element) => {
-    const name = property(element, 'name');
+    const name = xpathAttribute(element, 'name');
     if (name === undefined) throw xmlFault('missing cookie name', element);
     const value = textOf(element);
     if (value === '') throw xmlFault(`missing value for cookie '${name}'`, element);
     return { name, value, element };
   });
   cookies.forEach(({ name, value, element }, place) => {
-    if (name === '' || BAD_IN_COOKIE_NAME.test(name)) {
+    if (BAD_IN_COOKIE_NAME.test(name)) {
       throw xmlFault(`cookie name '${name}' contains invalid characters`, element);
     }
-    const bare = /^"(.*)"$/s.exec(value)?.[1] ?? value;
+    const bare = value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
     if (BAD_IN_COOKIE_VALUE.test(bare)) {
       throw xmlFault(`value of cookie '${name}' contains invalid characters`, element);
     }
