@@ -2,14 +2,22 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { qemuBuilds } from '../../lab/qemu-builds.ts';
 import { FerryError } from '../base/index.ts';
 import { QmpClient } from './client.ts';
 import { isQmpCommandError } from './errors.ts';
 import { QmpSchema } from './schema.ts';
 import { freePort, RealQemu } from './testing/real-qemu.ts';
 
-const SYSTEM = 'qemu-system-x86_64';
-const DAEMON = 'qemu-storage-daemon';
+const { builds, missing } = await qemuBuilds();
+const programs = builds.flatMap(({ label, system, storageDaemon, env }) => [
+  { name: `system emulator, ${label}`, program: system, env, system: true },
+  { name: `storage daemon, ${label}`, program: storageDaemon, env, system: false },
+]);
+
+for (const { label, reason } of missing) {
+  test(`QEMU of ${label}`, (context) => context.skip(reason));
+}
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
   try {
@@ -21,12 +29,12 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
   return 'no error';
 }
 
-describe.each([SYSTEM, DAEMON] as const)('%s', (program) => {
+describe.each(programs)('$name', ({ program, env, system }) => {
   test('over a unix socket and over TCP', async () => {
     const port = await freePort();
     const tcp = `socket,id=tcp,host=127.0.0.1,port=${port},server=on,wait=off`;
-    const monitor = program === SYSTEM ? ['-mon', 'chardev=tcp,mode=control'] : ['--monitor', 'chardev=tcp'];
-    await using qemu = await RealQemu.start(program, () => ['--chardev', tcp, ...monitor]);
+    const monitor = system ? ['-mon', 'chardev=tcp,mode=control'] : ['--monitor', 'chardev=tcp'];
+    await using qemu = await RealQemu.start(program, { env, args: () => ['--chardev', tcp, ...monitor] });
     for (const address of [{ path: qemu.path }, { host: '127.0.0.1', port }]) {
       await using client = await QmpClient.connect(address);
       expect(client.greeting.version.qemu.major).toBeGreaterThanOrEqual(6);
@@ -36,7 +44,7 @@ describe.each([SYSTEM, DAEMON] as const)('%s', (program) => {
   });
 
   test('a hundred commands in flight get their own answers', async () => {
-    await using qemu = await RealQemu.start(program);
+    await using qemu = await RealQemu.start(program, { env });
     await using client = await QmpClient.connect({ path: qemu.path });
     const names = Array.from({ length: 100 }, (_, at) => `node-${at}`);
     const added = names.map((name) => client.execute('blockdev-add', { driver: 'null-co', 'node-name': name }));
@@ -48,7 +56,7 @@ describe.each([SYSTEM, DAEMON] as const)('%s', (program) => {
   });
 
   test('64-bit integers are exact', async () => {
-    await using qemu = await RealQemu.start(program);
+    await using qemu = await RealQemu.start(program, { env });
     await using client = await QmpClient.connect({ path: qemu.path });
     // QEMU rounds the size up to sectors of 512 bytes.
     await client.execute('blockdev-add', { driver: 'null-co', 'node-name': 'big', size: 2n ** 62n - 1535n });
@@ -57,7 +65,7 @@ describe.each([SYSTEM, DAEMON] as const)('%s', (program) => {
   });
 
   test('one client at a time: the second is told, and served when the first has gone', async () => {
-    await using qemu = await RealQemu.start(program);
+    await using qemu = await RealQemu.start(program, { env });
     const first = await QmpClient.connect({ path: qemu.path });
     const attempts = Array.from({ length: 5 }, () =>
       codeOf(QmpClient.connect({ path: qemu.path }, { connectTimeoutMs: 100 })),
@@ -70,7 +78,7 @@ describe.each([SYSTEM, DAEMON] as const)('%s', (program) => {
   });
 
   test('killed while commands are under way', async () => {
-    await using qemu = await RealQemu.start(program);
+    await using qemu = await RealQemu.start(program, { env });
     const client = await QmpClient.connect({ path: qemu.path });
     using queue = client.listen(['JOB_STATUS_CHANGE']);
     await qemu.kill('SIGSTOP');
@@ -82,7 +90,7 @@ describe.each([SYSTEM, DAEMON] as const)('%s', (program) => {
   });
 
   test('quit is answered before the connection ends', async () => {
-    await using qemu = await RealQemu.start(program);
+    await using qemu = await RealQemu.start(program, { env });
     const client = await QmpClient.connect({ path: qemu.path });
     expect(await client.execute('quit')).toEqual({});
     expect((await client.closed).code).toBe('QMP_INTERRUPTED');
@@ -91,7 +99,7 @@ describe.each([SYSTEM, DAEMON] as const)('%s', (program) => {
   });
 
   test("a job's events come to the queue that was opened before it", async () => {
-    await using qemu = await RealQemu.start(program);
+    await using qemu = await RealQemu.start(program, { env });
     await using client = await QmpClient.connect({ path: qemu.path });
     using changes = client.listen(['JOB_STATUS_CHANGE']);
     await client.execute('blockdev-create', {
@@ -109,10 +117,9 @@ describe.each([SYSTEM, DAEMON] as const)('%s', (program) => {
   });
 
   test('the schema answers what this program has', async () => {
-    await using qemu = await RealQemu.start(program);
+    await using qemu = await RealQemu.start(program, { env });
     await using client = await QmpClient.connect({ path: qemu.path });
     const schema = await QmpSchema.load(client);
-    const system = program === SYSTEM;
     expect(schema.has('blockdev-mirror')).toBe(true);
     expect(schema.has('system_powerdown')).toBe(system);
     expect(schema.has('yank')).toBe(system);
@@ -134,45 +141,53 @@ describe.each([SYSTEM, DAEMON] as const)('%s', (program) => {
   });
 });
 
-test('a pretty monitor is read like any other', async () => {
-  await using qemu = await RealQemu.start(SYSTEM, () => ['-qmp-pretty', 'unix:pretty.sock,server=on,wait=off']);
-  await using client = await QmpClient.connect({ path: join(qemu.directory, 'pretty.sock') });
-  expect(await client.execute('query-status')).toMatchObject({ status: 'prelaunch', running: false });
-  expect(await client.execute('human-monitor-command', { 'command-line': 'info status' })).toContain('VM status');
-});
+describe.each(builds)('system emulator, $label', ({ system, env }) => {
+  test('a pretty monitor is read like any other', async () => {
+    await using qemu = await RealQemu.start(system, {
+      env,
+      args: () => ['-qmp-pretty', 'unix:pretty.sock,server=on,wait=off'],
+    });
+    await using client = await QmpClient.connect({ path: join(qemu.directory, 'pretty.sock') });
+    expect(await client.execute('query-status')).toMatchObject({ status: 'prelaunch', running: false });
+    expect(await client.execute('human-monitor-command', { 'command-line': 'info status' })).toContain('VM status');
+  });
 
-test('out of band passes a monitor that a command blocks', async () => {
-  await using qemu = await RealQemu.start(SYSTEM);
-  await using client = await QmpClient.connect({ path: qemu.path });
-  // An NBD server that says nothing: opening it blocks QEMU's monitor until the connection ends.
-  const silent = createServer().listen(join(qemu.directory, 'nbd.sock'));
-  const connection = once(silent, 'connection') as Promise<[Socket]>;
-  const server = { type: 'unix', path: join(qemu.directory, 'nbd.sock') } as const;
-  const adding = codeOf(client.execute('blockdev-add', { driver: 'nbd', 'node-name': 'stuck', server }));
-  const [socket] = await connection;
-  let answered = false;
-  const status = client.execute('query-status').then(() => (answered = true));
-  const instances = await client.execute('query-yank', {}, { oob: true });
-  expect(instances).toContainEqual({ type: 'block-node', 'node-name': 'stuck' });
-  expect(answered).toBe(false);
-  socket.destroy();
-  silent.close();
-  expect(await adding).toBe('QMP_COMMAND');
-  await status;
-});
+  test('out of band passes a monitor that a command blocks', async () => {
+    await using qemu = await RealQemu.start(system, { env });
+    await using client = await QmpClient.connect({ path: qemu.path });
+    // An NBD server that says nothing: opening it blocks QEMU's monitor until the connection ends.
+    const silent = createServer().listen(join(qemu.directory, 'nbd.sock'));
+    const connection = once(silent, 'connection') as Promise<[Socket]>;
+    const server = { type: 'unix', path: join(qemu.directory, 'nbd.sock') } as const;
+    const adding = codeOf(client.execute('blockdev-add', { driver: 'nbd', 'node-name': 'stuck', server }));
+    const [socket] = await connection;
+    let answered = false;
+    const status = client.execute('query-status').then(() => (answered = true));
+    const instances = await client.execute('query-yank', {}, { oob: true });
+    expect(instances).toContainEqual({ type: 'block-node', 'node-name': 'stuck' });
+    expect(answered).toBe(false);
+    socket.destroy();
+    silent.close();
+    expect(await adding).toBe('QMP_COMMAND');
+    await status;
+  });
 
-test('no permission to the socket', async () => {
-  await using qemu = await RealQemu.start(SYSTEM);
-  const self = process.geteuid?.();
-  // Root may do anything, so for the time of the system call it is somebody else.
-  process.seteuid?.(65_534);
-  const connecting = codeOf(QmpClient.connect({ path: qemu.path }));
-  process.seteuid?.(self ?? 0);
-  expect(await connecting).toBe('QMP_DENIED');
-});
+  test('no permission to the socket', async () => {
+    await using qemu = await RealQemu.start(system, { env });
+    const self = process.geteuid?.();
+    // Root may do anything, so for the time of the system call it is somebody else.
+    process.seteuid?.(65_534);
+    const connecting = codeOf(QmpClient.connect({ path: qemu.path }));
+    process.seteuid?.(self ?? 0);
+    expect(await connecting).toBe('QMP_DENIED');
+  });
 
-test('the human monitor is not taken for QMP', async () => {
-  await using qemu = await RealQemu.start(SYSTEM, () => ['-monitor', 'unix:hmp.sock,server=on,wait=off']);
-  const connecting = QmpClient.connect({ path: join(qemu.directory, 'hmp.sock') });
-  await expect(connecting).rejects.toThrow(/human monitor/);
+  test('the human monitor is not taken for QMP', async () => {
+    await using qemu = await RealQemu.start(system, {
+      env,
+      args: () => ['-monitor', 'unix:hmp.sock,server=on,wait=off'],
+    });
+    const connecting = QmpClient.connect({ path: join(qemu.directory, 'hmp.sock') });
+    await expect(connecting).rejects.toThrow(/human monitor/);
+  });
 });

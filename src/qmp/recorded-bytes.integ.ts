@@ -1,6 +1,7 @@
 // The bytes that the fake monitor sends in the unit tests are those that the installed QEMU sends.
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { qemuBuilds } from '../../lab/qemu-builds.ts';
 import { RealQemu, rawAnswers } from './testing/real-qemu.ts';
 import {
   emptyReturn,
@@ -12,6 +13,8 @@ import {
   statusReturn,
   unknownCommand,
 } from './testing/recorded-bytes.ts';
+
+const { builds } = await qemuBuilds();
 
 /** Makes the two independent of the version, which the recording names. */
 function withoutVersion(text: string): string {
@@ -27,8 +30,8 @@ function withoutVersion(text: string): string {
 
 const line = (execute: string, id: string): string => `${JSON.stringify({ execute, id })}\n`;
 
-test('a session', async () => {
-  await using qemu = await RealQemu.start('qemu-system-x86_64');
+test.each(builds)('a session: $label', async ({ system, env }) => {
+  await using qemu = await RealQemu.start(system, { env });
   const lines = [
     line('qmp_capabilities', 'a'),
     line('query-status', 'b'),
@@ -50,13 +53,11 @@ test('a session', async () => {
   expect(withoutVersion(answers)).toBe(withoutVersion(recorded));
 });
 
-test('the greeting of a pretty monitor, and what the human monitor says', async () => {
-  await using qemu = await RealQemu.start('qemu-system-x86_64', () => [
-    '-qmp-pretty',
-    'unix:pretty.sock,server=on,wait=off',
-    '-monitor',
-    'unix:hmp.sock,server=on,wait=off',
-  ]);
+test.each(builds)('the greeting of a pretty monitor and of the human one: $label', async ({ system, env }) => {
+  await using qemu = await RealQemu.start(system, {
+    env,
+    args: () => ['-qmp-pretty', 'unix:pretty.sock,server=on,wait=off', '-monitor', 'unix:hmp.sock,server=on,wait=off'],
+  });
   const pretty = await rawAnswers(join(qemu.directory, 'pretty.sock'), [], PRETTY_GREETING.split('\r\n').length - 1);
   expect(withoutVersion(pretty)).toBe(withoutVersion(PRETTY_GREETING));
   const hmp = await rawAnswers(join(qemu.directory, 'hmp.sock'), [], 1);

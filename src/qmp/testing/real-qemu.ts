@@ -21,6 +21,15 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
+export interface RealQemuOptions {
+  /** More arguments, made of the folder that the program runs in. */
+  readonly args?: (directory: string) => readonly string[];
+  /** What to add to the environment. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** Descriptors of this process that are 3, 4, … there. */
+  readonly inherit?: readonly number[];
+}
+
 /** A QEMU with one monitor on a unix socket and whatever else its arguments say. */
 export class RealQemu implements AsyncDisposable {
   readonly directory: string;
@@ -29,7 +38,7 @@ export class RealQemu implements AsyncDisposable {
   readonly #exited: Promise<unknown>;
   #stderr = '';
 
-  private constructor(program: string, args: (directory: string) => readonly string[], inherit: readonly number[]) {
+  private constructor(program: string, { args, env, inherit = [] }: RealQemuOptions) {
     this.directory = mkdtempSync(join(tmpdir(), 'real-qemu-'));
     this.path = join(this.directory, 'qmp.sock');
     const monitor = `socket,id=qmp,path=${this.path},server=on,wait=off`;
@@ -38,26 +47,23 @@ export class RealQemu implements AsyncDisposable {
         ? ['--chardev', monitor, '--monitor', 'chardev=qmp']
         : [...MACHINE, '-chardev', monitor, '-mon', 'chardev=qmp,mode=control'];
     // setpriv becomes the program itself, which the kernel kills when the test process dies.
-    this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', program, ...argv, ...args(this.directory)], {
+    this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', program, ...argv, ...(args?.(this.directory) ?? [])], {
       stdio: ['ignore', 'ignore', 'pipe', ...inherit],
       cwd: this.directory,
+      env: { ...process.env, ...env },
     });
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#stderr += text));
     this.#exited = once(this.#child, 'close');
   }
 
-  /**
-   * Starts the program in a folder of its own and waits until its monitor listens. `args`: more arguments, made of that
-   * folder. `inherit`: descriptors of this process that are 3, 4, … there.
-   */
-  static async start(
-    program: string,
-    args: (directory: string) => readonly string[] = () => [],
-    inherit: readonly number[] = [],
-  ): Promise<RealQemu> {
-    const qemu = new RealQemu(program, args, inherit);
+  /** Starts the program in a folder of its own and waits until its monitor listens. */
+  static async start(program: string, options: RealQemuOptions = {}): Promise<RealQemu> {
+    const qemu = new RealQemu(program, options);
     while (!(await listens({ path: qemu.path }))) {
-      if (qemu.#child.exitCode !== null) throw new Error(`${program} ended: ${qemu.#stderr}`);
+      if (qemu.#child.exitCode !== null) {
+        await qemu[Symbol.asyncDispose]();
+        throw new Error(`${program} ended: ${qemu.#stderr}`);
+      }
       await sleep(10);
     }
     return qemu;

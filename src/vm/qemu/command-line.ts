@@ -1,4 +1,5 @@
 import type { NodeSettings } from '../inventory.ts';
+import { parseOptionList } from './option-list.ts';
 
 /** What a VM's command line says of its nodes and QMP does not: `discard` and `aio`, by node-name and by drive id. */
 export type StartSettings = ReadonlyMap<string, Pick<NodeSettings, 'discard' | 'aio'>>;
@@ -15,7 +16,7 @@ export function startSettings(argv: readonly string[]): StartSettings {
   for (const [index, argument] of argv.entries()) {
     const value = argv[index + 1];
     if (value === undefined || !/^--?(blockdev|drive)$/.test(argument)) continue;
-    const options = value.trimStart().startsWith('{') ? flatJson(value) : keyValues(value);
+    const options = value.trimStart().startsWith('{') ? flatJson(value) : parseOptionList(value);
     const child = files.get(options.get('file') ?? '');
     const found = {
       discard: isUnmap(options.get('discard')) ? ('unmap' as const) : ('ignore' as const),
@@ -37,17 +38,6 @@ function isUnmap(value: string | undefined): boolean {
 
 function aioOf(value: string | undefined): Pick<NodeSettings, 'aio'> {
   return value === 'native' || value === 'io_uring' || value === 'threads' ? { aio: value } : {};
-}
-
-/** `a=b,c=d` with commas doubled inside values, as in QEMU's option syntax. */
-function keyValues(text: string): Map<string, string> {
-  const options = new Map<string, string>();
-  const parts = text.replaceAll(',,', '\u0000').split(',');
-  for (const part of parts) {
-    const at = part.indexOf('=');
-    if (at > 0) options.set(part.slice(0, at), part.slice(at + 1).replaceAll('\u0000', ','));
-  }
-  return options;
 }
 
 /** The JSON form of -blockdev, nested objects flattened with dots. */

@@ -19,18 +19,20 @@ async function discovered(pid: number): Promise<DiscoveredVm> {
 
 test('a VM with monitors of every kind: each address can be connected to and names its process', async () => {
   const port = await freePort();
-  await using qemu = await RealQemu.start(QEMU, () => [
-    '-name',
-    'guest=w,,eb,debug-threads=on',
-    '-uuid',
-    UUID.toUpperCase(),
-    '-qmp',
-    'unix:r el,,1.sock,server=on,wait=off',
-    '-qmp',
-    `tcp:127.0.0.1:${port},server,nowait`,
-    '-monitor',
-    'unix:hmp.sock,server=on,wait=off',
-  ]);
+  await using qemu = await RealQemu.start(QEMU, {
+    args: () => [
+      '-name',
+      'guest=w,,eb,debug-threads=on',
+      '-uuid',
+      UUID.toUpperCase(),
+      '-qmp',
+      'unix:r el,,1.sock,server=on,wait=off',
+      '-qmp',
+      `tcp:127.0.0.1:${port},server,nowait`,
+      '-monitor',
+      'unix:hmp.sock,server=on,wait=off',
+    ],
+  });
   const vm = await discovered(qemu.pid);
   expect(vm).toMatchObject({ name: 'w,eb', uuid: UUID, managedBy: undefined, readable: true, cwd: qemu.directory });
   expect(new Set(vm.qmp)).toEqual(
@@ -56,10 +58,8 @@ test('a QEMU by another name is recognised by its arguments', async () => {
   const emulator = join(home.directory, 'emulator');
   copyFileSync(realpathSync(stdout.trim()), emulator);
   // QEMU looks for its modules beside its program.
-  const { QEMU_MODULE_DIR: before } = process.env;
-  process.env['QEMU_MODULE_DIR'] = before ?? globSync('/usr/lib/*/qemu')[0];
-  await using qemu = await RealQemu.start(emulator);
-  if (before === undefined) delete process.env['QEMU_MODULE_DIR'];
+  const env = { QEMU_MODULE_DIR: process.env['QEMU_MODULE_DIR'] ?? globSync('/usr/lib/*/qemu')[0] };
+  await using qemu = await RealQemu.start(emulator, { env });
   expect((await discovered(qemu.pid)).qmp).toMatchObject([{ path: qemu.path }]);
 });
 
@@ -69,16 +69,15 @@ test('a listening descriptor that was handed over, as libvirt does', async () =>
   const path = join(home.directory, 'libvirt/qemu/monitor.sock');
   const server = createServer().listen(path);
   await once(server, 'listening');
-  await using qemu = await RealQemu.start(
-    QEMU,
-    () => [
+  await using qemu = await RealQemu.start(QEMU, {
+    args: () => [
       '-chardev',
       'socket,id=charmonitor,fd=3,server=on,wait=off',
       '-mon',
       'chardev=charmonitor,id=monitor,mode=control',
     ],
-    [descriptorOf(server)],
-  );
+    inherit: [descriptorOf(server)],
+  });
   const vm = await discovered(qemu.pid);
   expect(vm.managedBy).toBe('libvirt');
   expect(vm.qmp).toContainEqual({ path, heldBy: 'libvirt', inUse: false });
@@ -110,16 +109,18 @@ test('who listens on a socket: through a symbolic link, nobody, and the second o
   expect(await processOfSocket({ path: join(link, 'other.sock') })).toBeUndefined();
   expect(await processOfSocket({ host: '127.0.0.1', port: await freePort() })).toBeUndefined();
   // QEMU removes the file that is in its way, and the first VM goes on listening on a socket that nobody can reach.
-  await using second = await RealQemu.start(QEMU, () => ['-qmp', `unix:${first.path},server=on,wait=off`]);
+  await using second = await RealQemu.start(QEMU, { args: () => ['-qmp', `unix:${first.path},server=on,wait=off`] });
   expect(await processOfSocket({ path: first.path })).toMatchObject({ pid: second.pid });
   await second.kill('SIGKILL');
   expect(await processOfSocket({ path: second.path })).toBeUndefined();
 });
 
 test('the files that a VM has open', async () => {
-  await using qemu = await RealQemu.start(QEMU, (directory) => {
-    writeFileSync(join(directory, 'a,b.raw'), Buffer.alloc(1024));
-    return ['-blockdev', 'driver=file,node-name=f,filename=a,,b.raw'];
+  await using qemu = await RealQemu.start(QEMU, {
+    args: (directory) => {
+      writeFileSync(join(directory, 'a,b.raw'), Buffer.alloc(1024));
+      return ['-blockdev', 'driver=file,node-name=f,filename=a,,b.raw'];
+    },
   });
   const path = join(qemu.directory, 'a,b.raw');
   const { dev, ino } = statSync(path, { bigint: true });

@@ -13,18 +13,19 @@ import type { KernelSocket } from './proc-net.ts';
 export async function processOfSocket(address: QmpAddress): Promise<ProcessRef | undefined> {
   const proc = new ProcFs();
   const listening = (await proc.sockets('self')).filter((socket) => socket.listening);
-  // QEMU removes a socket file before it binds the same name again; the socket that was made last is the one there.
-  const candidates = (
-    'path' in address ? namedLike(address.path, listening) : await onPort(address, listening)
-  ).toSorted((a, b) => b.inode - a.inode);
+  const candidates = 'path' in address ? namedLike(address.path, listening) : await onPort(address, listening);
   if (candidates.length === 0) return undefined;
   const owners = await ownersOf(proc, new Set(candidates.map((socket) => socket.inode)));
+  const found: ProcessRef[] = [];
   for (const { inode, path } of candidates) {
-    for (const pid of owners.get(inode) ?? []) {
-      if (!('path' in address) || (await isSameFile(proc, pid, path ?? '', address.path))) return await proc.ref(pid);
-    }
+    const pid = owners.get(inode);
+    if (pid === undefined) continue;
+    if ('path' in address && !(await isSameFile(proc, pid, path ?? '', address.path))) continue;
+    const ref = await proc.ref(pid);
+    if (ref) found.push(ref);
   }
-  return undefined;
+  // QEMU removes a socket file that is in its way and binds the name anew; the process that came last is the one there.
+  return found.toSorted((a, b) => Number(b.startTime) - Number(a.startTime))[0];
 }
 
 /** The kernel keeps the name that was bound, perhaps relative; so only the last part of a path can be compared first. */
@@ -45,12 +46,12 @@ async function onPort(
   return local.length === 0 ? [] : sockets.filter((socket) => socket.port === port && takes(socket.host ?? ''));
 }
 
-/** Which processes have these sockets. A child that inherited one comes after its parent, as its number is higher. */
-async function ownersOf(proc: ProcFs, inodes: ReadonlySet<number>): Promise<ReadonlyMap<number, readonly number[]>> {
-  const owners = new Map<number, number[]>();
-  for (const pid of await proc.pids()) {
+/** Which process has each of these sockets: the first one, where a child of it inherited the socket. */
+async function ownersOf(proc: ProcFs, inodes: ReadonlySet<number>): Promise<ReadonlyMap<number, number>> {
+  const owners = new Map<number, number>();
+  for (const pid of (await proc.pids()).toSorted((a, b) => a - b)) {
     for (const inode of socketInodes((await proc.descriptors(pid)) ?? new Map())) {
-      if (inodes.has(inode)) owners.set(inode, [...(owners.get(inode) ?? []), pid]);
+      if (inodes.has(inode) && !owners.has(inode)) owners.set(inode, pid);
     }
   }
   return owners;
