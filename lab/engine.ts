@@ -82,7 +82,10 @@ export async function traces(vm: Pick<LabVm, 'qmpPath'>, folders: readonly strin
   const jobs = await qmp.execute('query-jobs');
   return {
     files: files.toSorted(),
-    nodes: nodes.map((node) => node['node-name'] ?? '').filter((name) => !name.startsWith('#')).toSorted(),
+    nodes: nodes
+      .map((node) => node['node-name'] ?? '')
+      .filter((name) => !name.startsWith('#'))
+      .toSorted(),
     jobs: jobs.map(({ id }) => id),
   };
 }
@@ -158,6 +161,8 @@ export async function loadedVm(lab: Lab, options: LoadedVmOptions): Promise<Load
 
 /** The format of an image that this lab made: qcow2 by its first bytes, else raw. */
 async function formatOf(build: QemuBuild, path: string): Promise<string> {
-  const { stdout } = await run(build.img, ['info', '-U', '--output=json', path], { env: { ...process.env, ...build.env } });
+  const { stdout } = await run(build.img, ['info', '-U', '--output=json', path], {
+    env: { ...process.env, ...build.env },
+  });
   return (JSON.parse(stdout) as { format: string }).format;
 }

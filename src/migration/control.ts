@@ -31,7 +31,7 @@ export function controlHandler(id: string, control: RunControl, journal: Journal
         if (typeof bytesPerSecond !== 'number' || !(bytesPerSecond >= 0)) {
           throw ferryError('BAD_SIZE', { text: String(bytesPerSecond) });
         }
-        control.copy.setSpeed(bytesPerSecond);
+        control.setSpeed(bytesPerSecond);
         return Promise.resolve(
           bytesPerSecond === 0 ? 'no limit any more' : `at most ${formatRate(bytesPerSecond)} now`,
         );

@@ -16,6 +16,8 @@ export type MigrationEvent =
   | { readonly type: 'speed'; readonly bytesPerSecond: number }
   /** The guest's I/O was held from the first `job-complete` to the last `job-finalize`. */
   | { readonly type: 'held'; readonly kind: 'pivot' | 'fold'; readonly ms: number; readonly disks: number }
+  /** A copy was read back from the target's storage and is its source, byte for byte. */
+  | { readonly type: 'verified'; readonly target: string; readonly bytes: number; readonly digest: string }
   | { readonly type: 'warning'; readonly message: string }
   /** A step failed; what follows is the rollback, or, after the commit record, the way forward. */
   | {

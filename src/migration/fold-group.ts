@@ -1,6 +1,7 @@
 import { ferryError } from '../base/index.ts';
 import type { FoldJob, JobState } from '../vm/index.ts';
 import { commitRecord } from './commit-record.ts';
+import { cancelGroup, finishGroup, jobGroup } from './job-group.ts';
 import { pivot } from './pivot.ts';
 import type { Run } from './run.ts';
 
@@ -16,35 +17,27 @@ export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', folds: rea
   const ids = folds.map(({ job }) => job);
   if (journal.commitRecord(plan.id, kind) !== undefined) {
     // Somebody died between the record and the last finalize: what is still held goes forward.
-    await vm.release(ids);
-    await vm.settle(ids);
+    await finishGroup(run, ids);
     ledger.gone('job', ...ids);
     return;
   }
   // Jobs of an interrupted attempt that did not come to its record: the merge begins again.
-  await vm.cancel(ids);
+  await cancelGroup(run, ids);
   for (const { disk, job } of folds) ledger.plan('job', job, kind, disk);
   for (const fold of folds) {
     await vm.startFold(fold);
     ledger.made('job', fold.job);
   }
-  const cancel = (): Promise<void> => vm.cancel(ids).catch(() => undefined);
+  const swap = jobGroup(run, ids);
   try {
     await untilReady(run, folds);
   } catch (error) {
-    await cancel();
+    await swap.cancel();
     throw error;
   }
-  const group = {
-    check: () => Promise.resolve(),
-    flush: () => Promise.resolve(),
-    hold: () => vm.hold(ids),
-    // The image below is where it belongs already.
-    attach: () => Promise.resolve(),
-    release: () => vm.release(ids),
-    settle: () => vm.settle(ids),
-    cancel,
-  };
+  // Nothing to flush: `pending` has made the image below durable, and it is where it belongs already.
+  const nothing = (): Promise<void> => Promise.resolve();
+  const group = { ...swap, check: nothing, flush: nothing, attach: nothing };
   const held = await pivot(group, commitRecord(run, kind), run.clock);
   ledger.gone('job', ...ids);
   run.emit({ type: 'held', kind: 'fold', ms: held, disks: folds.length });

@@ -21,7 +21,9 @@ const plain =
     return disks;
   };
 
-const writeAll = (disks: readonly LabDisk[]): { disk: string; seed: number; region: { offset: number; length: number } }[] =>
+const writeAll = (
+  disks: readonly LabDisk[],
+): { disk: string; seed: number; region: { offset: number; length: number } }[] =>
   disks.map(({ id }, n) => ({ disk: id, seed: n + 1, region: { offset: 16 * MiB, length: 32 * MiB } }));
 
 describe.each(builds)('QEMU $version ($label): a migration under load', (build) => {
@@ -29,7 +31,13 @@ describe.each(builds)('QEMU $version ($label): a migration under load', (build) 
     { what: 'one qcow2 disk', count: 1, format: 'qcow2' as const, vm: {} },
     { what: 'two raw disks of a -drive VM', count: 2, format: 'raw' as const, vm: { style: 'drive' as const } },
     { what: 'four disks on one iothread', count: 4, format: 'qcow2' as const, vm: {}, disk: { iothread: 'io0' } },
-    { what: 'two disks with separate file nodes', count: 2, format: 'raw' as const, vm: {}, disk: { separateFileNode: true } },
+    {
+      what: 'two disks with separate file nodes',
+      count: 2,
+      format: 'raw' as const,
+      vm: {},
+      disk: { separateFileNode: true },
+    },
   ])('$what', async ({ count, format, vm: options, disk }) => {
     await using lab = await Lab.open({ name: 'migration', build });
     const loaded = await loadedVm(lab, { ...options, disks: plain(lab, count, format, disk), writers: writeAll });
@@ -42,9 +50,15 @@ describe.each(builds)('QEMU $version ($label): a migration under load', (build) 
     const checks = await loaded.check(({ path = '' }) => join(target, basename(path)));
     expect(checks.map(({ lostCount, damagedCount }) => [lostCount, damagedCount])).toEqual(checks.map(() => [0, 0]));
     expect(await vm.ioErrors()).toEqual([]);
-    expect(events.filter(({ type }) => type === 'held').map((event) => 'kind' in event && event.kind)).toEqual(['pivot', 'fold']);
+    expect(events.filter(({ type }) => type === 'held').map((event) => 'kind' in event && event.kind)).toEqual([
+      'pivot',
+      'fold',
+    ]);
     expect(await readdir(source)).toEqual([]);
     expect((await readdir(target)).toSorted()).toEqual(Array.from({ length: count }, (_, n) => `disk${n}.${format}`));
-    expect(await traces(vm, [])).toMatchObject({ jobs: [], nodes: expect.arrayContaining([expect.stringMatching(/^bf-\w{6}-base0$/)]) });
+    expect(await traces(vm, [])).toMatchObject({
+      jobs: [],
+      nodes: expect.arrayContaining([expect.stringMatching(/^bf-\w{6}-base0$/)]),
+    });
   });
 });

@@ -15,7 +15,7 @@ import { nextStep, type Progress, type StepState } from './next-step.ts';
 import type { MigrationPlan } from './plan.ts';
 import { RateMeter } from './rate-meter.ts';
 import { Ledger, type Run } from './run.ts';
-import { RunControl, Stopped } from './run-control.ts';
+import { type ControlChange, RunControl, Stopped } from './run-control.ts';
 import { isStepName, type StepName } from './step-name.ts';
 import { STEP, type StepTable } from './steps/index.ts';
 
@@ -59,6 +59,7 @@ export class Migration implements AsyncDisposable {
     this.#steps = deps.steps ?? STEP;
     this.#deps = deps;
     this.#clock = deps.clock ?? systemClock;
+    control.onChange = (change) => this.#onControl(change);
     this.#run = {
       plan,
       vm: deps.vm,
@@ -106,6 +107,8 @@ export class Migration implements AsyncDisposable {
     const owner = await claim(id, control, deps);
     const migration = new Migration(plan, control, owner, deps);
     migration.#emit({ type: 'taken-over', pid: process.pid });
+    if (row.state !== 'rolling-back')
+      deps.journal.update(id, { state: row.goal === 'back' ? 'rolling-back' : 'running' });
     return migration;
   }
 
@@ -161,11 +164,15 @@ export class Migration implements AsyncDisposable {
 
   /** While paused, no further step forward is begun. The way back is not held up. */
   async #gate(kind: 'do' | 'undo'): Promise<void> {
-    if (kind === 'undo' || !this.control.paused) return;
+    if (kind === 'do') await this.control.unpaused();
+  }
+
+  #onControl(change: ControlChange): void {
     const { journal } = this.#deps;
-    journal.update(this.plan.id, { state: 'paused' });
-    await this.control.unpaused();
-    if (this.control.stopped === undefined) journal.update(this.plan.id, { state: 'running' });
+    const { state } = journal.migration(this.plan.id);
+    if (change.type === 'paused' && state === 'running') journal.update(this.plan.id, { state: 'paused' });
+    if (change.type === 'resumed' && state === 'paused') journal.update(this.plan.id, { state: 'running' });
+    this.#emit(change);
   }
 
   #progress(): Progress {

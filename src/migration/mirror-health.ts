@@ -17,9 +17,13 @@ export function mirrorFault(disk: PlannedDisk, job: JobState | undefined): Ferry
   return undefined;
 }
 
-/** Whether a mirror is fit for the swap: everything is on both sides, and the target takes it without errors. */
+/** What a mirror may still have to copy when the guest's I/O is held: a few milliseconds for any storage. In bytes. */
+const BACKLOG = 4 * 2 ** 20;
+
+/** Whether a mirror is fit for the swap: next to nothing is left to copy, and the target takes it without errors. */
 export function isReady(job: JobState): boolean {
-  return job.status === 'ready' && job.ioStatus === 'ok' && job.synced !== false;
+  const caughtUp = job.total - job.done <= BACKLOG;
+  return job.status === 'ready' && job.ioStatus === 'ok' && job.synced !== false && caughtUp;
 }
 
 /**

@@ -6,6 +6,7 @@ import { loadedVm, migrate, traces } from '../../lab/engine.ts';
 import { Lab, qemuBuilds } from '../../lab/index.ts';
 import { ferryError } from '../base/index.ts';
 import { Journal } from '../journal/index.ts';
+import { jobGroup } from './job-group.ts';
 import type { StepName } from './step-name.ts';
 import { STEP, type StepTable } from './steps/index.ts';
 
@@ -34,27 +35,41 @@ const holdAndFail = async (run: Parameters<StepTable[StepName]['act']>[0], fail:
   while (!(await run.vm.jobs(jobs)).every(({ status, synced }) => status === 'ready' && synced !== false)) {
     await run.vm.jobChange(jobs, 100);
   }
-  await run.vm.hold(jobs);
+  await jobGroup(run, jobs).hold();
   fail();
 };
 
-const hashOf = async (path: string): Promise<string> => createHash('sha256').update(await readFile(path)).digest('hex');
+const hashOf = async (path: string): Promise<string> =>
+  createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
 
 describe.each(builds)('QEMU $version ($label): any failure before the commit record', (build) => {
   test('leaves everything as it was, again and again, and the migration works afterwards', async () => {
     await using lab = await Lab.open({ name: 'rollback', build });
     const loaded = await loadedVm(lab, {
       disks: async (source) => {
-        await lab.image({ path: join(source, 'base.raw'), format: 'raw', size: 48 * MiB, fill: { bytes: 8 * MiB, seed: 9 } });
+        await lab.image({
+          path: join(source, 'base.raw'),
+          format: 'raw',
+          size: 48 * MiB,
+          fill: { bytes: 8 * MiB, seed: 9 },
+        });
         const backing = { path: 'base.raw', format: 'raw' };
         await lab.image({ path: join(source, 'a.qcow2'), format: 'qcow2', backing });
-        await lab.image({ path: join(source, 'b, c=1.raw'), format: 'raw', size: 32 * MiB, fill: { bytes: 8 * MiB, seed: 8 } });
+        await lab.image({
+          path: join(source, 'b, c=1.raw'),
+          format: 'raw',
+          size: 32 * MiB,
+          fill: { bytes: 8 * MiB, seed: 8 },
+        });
         return [
           { id: 'a', path: join(source, 'a.qcow2'), format: 'qcow2' },
           { id: 'b', path: join(source, 'b, c=1.raw'), format: 'raw' },
         ];
       },
-      writers: (disks) => disks.map(({ id }, n) => ({ disk: id, seed: n + 1, rate: 100, region: { offset: 0, length: 24 * MiB } })),
+      writers: (disks) =>
+        disks.map(({ id }, n) => ({ disk: id, seed: n + 1, rate: 100, region: { offset: 0, length: 24 * MiB } })),
     });
     const { vm, source, target, stateDir, writers } = loaded;
     const before = await traces(vm, [source, target]);
@@ -77,8 +92,10 @@ describe.each(builds)('QEMU $version ($label): any failure before the commit rec
         stateDir,
         request: { to: target },
         watch: (migration, event) => {
-          if (event?.type === 'step' && event.step === step && event.state === 'begun' && step !== 'pivot') migration.control.abort();
-          if (event?.type === 'step' && event.step === 'attach' && event.state === 'done' && step === 'pivot') migration.control.abort();
+          if (event?.type === 'step' && event.step === step && event.state === 'begun' && step !== 'pivot')
+            migration.control.abort();
+          if (event?.type === 'step' && event.step === 'attach' && event.state === 'done' && step === 'pivot')
+            migration.control.abort();
         },
       });
       await check(`aborted at ${step}: ${outcome.message}`, outcome.kind);
@@ -88,7 +105,10 @@ describe.each(builds)('QEMU $version ($label): any failure before the commit rec
     const { outcome } = await migrate(vm, { stateDir, request: { to: target } });
     expect(outcome.kind).toBe('done');
     const checks = await loaded.check(({ path = '' }) => path.replace(source, target));
-    expect(checks.map(({ lostCount, damagedCount }) => [lostCount, damagedCount])).toEqual([[0, 0], [0, 0]]);
+    expect(checks.map(({ lostCount, damagedCount }) => [lostCount, damagedCount])).toEqual([
+      [0, 0],
+      [0, 0],
+    ]);
     expect(await vm.ioErrors()).toEqual([]);
   });
 });

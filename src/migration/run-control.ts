@@ -9,6 +9,12 @@ export class Stopped {
   }
 }
 
+/** What was changed at the handles. */
+export type ControlChange =
+  | { readonly type: 'paused' }
+  | { readonly type: 'resumed' }
+  | { readonly type: 'speed'; readonly bytesPerSecond: number };
+
 /** The handles of a running migration: what the terminal and the control socket can pull. */
 export class RunControl {
   readonly copy: CopyControl;
@@ -16,6 +22,9 @@ export class RunControl {
   #paused = false;
   #wake: (() => void)[] = [];
   #stopped: Stopped['why'] | undefined;
+
+  /** Told of each change, whoever made it. */
+  onChange: (change: ControlChange) => void = () => undefined;
 
   constructor(copy: CopyControl) {
     this.copy = copy;
@@ -47,14 +56,24 @@ export class RunControl {
 
   /** Copying and verifying stand still, and no further step is begun; the guest goes on, mirrored. */
   pause(): void {
+    if (this.#paused) return;
     this.#paused = true;
     this.copy.pause();
+    this.onChange({ type: 'paused' });
   }
 
   resume(): void {
+    if (!this.#paused) return;
     this.#paused = false;
     this.copy.resume();
+    this.onChange({ type: 'resumed' });
     for (const wake of this.#wake.splice(0)) wake();
+  }
+
+  /** Bytes per second for copying and verifying together; 0: no limit. */
+  setSpeed(bytesPerSecond: number): void {
+    this.copy.setSpeed(bytesPerSecond);
+    this.onChange({ type: 'speed', bytesPerSecond });
   }
 
   /** Resolves at once when not paused, else when resumed or stopped. */

@@ -137,10 +137,22 @@ async function surveyOtherUse(inventory: Inventory, disks: readonly SurveyedDisk
     const beside = staying.filter(({ images }) =>
       images.some(({ path }) => path === image.path || path === image.realPath),
     );
-    const { reasons } = await otherUsersOf(image, { exceptPids: [inventory.identity.pid], exceptImages: [...moved] });
-    uses.set(image.realPath, {
-      reasons: [...beside.map(({ id }) => `disk ${id}, which stays, stands on it`), ...reasons],
-    });
+    const others = await otherUsersOf(image, { exceptPids: [inventory.identity.pid], exceptImages: [...moved] });
+    const reasons = beside.map(({ id }) => `disk ${id}, which stays, stands on it`);
+    uses.set(image.realPath, { reasons: [...reasons, ...inWords(others)] });
   }
   return uses;
+}
+
+function inWords(others: Awaited<ReturnType<typeof otherUsersOf>>): string[] {
+  const reasons = [
+    ...others.overlays.map((path) => `the image ${path} stands on it`),
+    ...others.processes.map(({ pid, program }) => `the process ${pid} (${program}) has it open`),
+    ...others.loopDevices.map((device) => `the loop device ${device} has it open`),
+  ];
+  if (others.extraLinks > 0) reasons.push('it has further hard links');
+  // What cannot be known is taken as a use: a base that stays costs space, one that goes too early costs a VM.
+  if (!others.overlaysComplete) reasons.push('not every image in its folder could be looked at');
+  if (!others.processesComplete) reasons.push('this user may not see which processes have it open');
+  return reasons;
 }

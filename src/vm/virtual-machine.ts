@@ -89,17 +89,26 @@ export interface VirtualMachine extends AsyncDisposable {
   openChains(chains: readonly TargetChain[]): Promise<void>;
   /** Puts every mirror on the target's chain, in one command. Only while the guest's I/O is held. */
   attach(chains: readonly TargetChain[]): Promise<void>;
-  /** From now on each guest write waits until it is on both sides, where the mirrors do not do so already. */
+  /** From now on each guest write waits until it is on both sides, where this VM's mirrors can do so. */
   synchronize(jobs: readonly string[]): Promise<void>;
 
-  /** First half of the swap: every job drains its disk and stops. When it resolves, the guest's I/O is held. */
-  hold(jobs: readonly string[]): Promise<void>;
+  /**
+   * First half of the swap: every job drains its disk and stops. When it resolves, the guest's I/O is held.
+   * @param beforeStop called before the VM's processors are stopped as well, which happens when the guest writes so much
+   *   that a job finds no moment to drain; `wake` lets them go on
+   */
+  hold(jobs: readonly string[], beforeStop: () => void): Promise<void>;
   /** Second half: the swap takes place, and the guest's I/O goes on. The point of no return. */
   release(jobs: readonly string[]): Promise<void>;
+  /** Lets the processors go on where `hold` has stopped them. */
+  wake(): Promise<void>;
   /** After `release`: waits until the jobs are over and takes them away. @throws FerryError SWAP_FAILED */
   settle(jobs: readonly string[]): Promise<void>;
-  /** Ends the jobs in whatever state they are without a swap; the guest goes on where it was. Done when they are gone. */
-  cancel(jobs: readonly string[]): Promise<void>;
+  /**
+   * Ends the jobs in whatever state they are without a swap; the guest goes on where it was. Done when they are gone.
+   * @param beforeStop as for `hold`
+   */
+  cancel(jobs: readonly string[], beforeStop: () => void): Promise<void>;
 
   /** Starts merging an overlay into the image below it; swapped by `hold` and `release`. */
   startFold(fold: FoldJob): Promise<void>;

@@ -30,10 +30,10 @@ export const copy: Step = {
     const turn = new Semaphore(SIDE_BY_SIDE);
     await watched(run, async (signal) => {
       await allOrFirstError(
-        open.map(({ source, target, owner, fileSize, disks }) =>
+        open.map(({ source, target, owner, disks }) =>
           turn.run(async () => {
             await copyImage(
-              { source: { path: source, fileSize, blockDevice: false }, target, owner },
+              { source: { path: source }, target, owner, frozenBy: [run.vm.identity.pid] },
               {
                 control: run.control.copy,
                 signal,

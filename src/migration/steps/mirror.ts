@@ -1,4 +1,5 @@
 import type { MirrorNode } from '../../vm/index.ts';
+import { cancelGroup } from '../job-group.ts';
 import { checkMirrors } from '../mirror-health.ts';
 import type { PlannedDisk } from '../plan.ts';
 import type { Run } from '../run.ts';
@@ -36,9 +37,10 @@ export const mirror: Step = {
 };
 
 /** Ends the mirroring: the guest goes on at the source, and the target's overlay is closed. */
-export async function dropMirrors({ plan, vm, ledger }: Run): Promise<void> {
+export async function dropMirrors(run: Run): Promise<void> {
+  const { plan, vm, ledger } = run;
   const jobs = plan.disks.map((disk) => disk.jobs.mirror);
-  await vm.cancel(jobs);
+  await cancelGroup(run, jobs);
   ledger.gone('job', ...jobs);
   const nodes = plan.disks.map((disk) => disk.nodes.mirror);
   await vm.closeNodes(nodes);

@@ -2,6 +2,7 @@ import { ferryError } from '../../base/index.ts';
 import { syncFile, syncFolder } from '../../image/index.ts';
 import { dirname } from 'node:path';
 import { commitRecord } from '../commit-record.ts';
+import { finishGroup, jobGroup } from '../job-group.ts';
 import { checkMirrors, isReady } from '../mirror-health.ts';
 import { type Group, pivot as swap } from '../pivot.ts';
 import type { Run } from '../run.ts';
@@ -23,8 +24,7 @@ export const pivot: Step = {
     const jobs = plan.disks.map((disk) => disk.jobs.mirror);
     if (journal.commitRecord(plan.id, 'pivot') !== undefined) {
       // Somebody died between the record and the last finalize: forward, whatever is left of it.
-      await vm.release(jobs);
-      await vm.settle(jobs);
+      await finishGroup(run, jobs);
     } else {
       await vm.synchronize(jobs);
       await untilMirrorsReady(run, 'synced');
@@ -55,6 +55,7 @@ function mirrorGroup(run: Run): Group {
   const { plan, vm } = run;
   const jobs = plan.disks.map((disk) => disk.jobs.mirror);
   return {
+    ...jobGroup(run, jobs),
     async check() {
       await checkMirrors(run);
       for (const job of await vm.jobs(jobs)) {
@@ -67,10 +68,6 @@ function mirrorGroup(run: Run): Group {
       await Promise.all(targets.map((path) => syncFile(path)));
       await Promise.all([...new Set(targets.map((path) => dirname(path)))].map((folder) => syncFolder(folder)));
     },
-    hold: () => vm.hold(jobs),
     attach: () => vm.attach(plan.disks.map(chainOf)),
-    release: () => vm.release(jobs),
-    settle: () => vm.settle(jobs),
-    cancel: () => vm.cancel(jobs).catch(() => undefined),
   };
 }

@@ -12,17 +12,16 @@ export const verify: Step = {
 
   async act(run) {
     for (const { source, target, disks } of run.plan.copies) {
-      await watched(run, (signal) =>
+      const { digest, compared } = await watched(run, (signal) =>
         verifyCopy({
-          source,
+          source: { path: source, blockDevice: false },
           target,
           control: run.control.copy,
           signal,
-          onProgress: ({ done, total }) => {
-            run.report({ phase: 'verify', key: target, disks, done, total });
-          },
+          onProgress: (done, total) => run.report({ phase: 'verify', key: target, disks, done, total }),
         }),
       );
+      run.emit({ type: 'verified', target, bytes: compared, digest });
     }
   },
 

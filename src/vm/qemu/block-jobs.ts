@@ -1,5 +1,5 @@
-import { type Clock, ferryError } from '../../base/index.ts';
-import { isQmpCommandError, type QmpClient } from '../../qmp/index.ts';
+import { type Clock, type FerryError, ferryError, isFerryError } from '../../base/index.ts';
+import { type EventQueue, isQmpCommandError, type QmpClient, type QmpEvent } from '../../qmp/index.ts';
 import type { JobState } from '../virtual-machine.ts';
 
 /**
@@ -7,6 +7,8 @@ import type { JobState } from '../virtual-machine.ts';
  * the guest goes on where it was. It bounds the hold; it does not judge the migration.
  */
 export const HOLD_LIMIT_MS = 10_000;
+/** How long jobs may look for a moment without guest writes before the VM is stopped to give them one, in milliseconds. */
+const PATIENCE_MS = 50;
 const LOOK_EVERY_MS = 200;
 
 /** How these jobs stand (`query-block-jobs`); a job that does not exist is not in the answer. */
@@ -45,31 +47,57 @@ export async function jobChange(
 /**
  * `job-complete` on every job at once, then waits for `pending` on all: both sides are identical, and the guest's I/O is
  * held from the first drain on.
+ *
+ * A job in background mode (every `block-commit`, and every mirror before QEMU 8.2) goes to `pending` only when it meets
+ * a moment without guest writes under way, which a deep queue never gives it. So after a short while `stopVm` is called;
+ * with the vCPUs stopped the drain is the last there is to do.
  * @throws FerryError HOLD_FAILED, QMP_COMMAND; jobs that are pending by then stay so until they are cancelled
  */
-export async function holdJobs(qmp: QmpClient, ids: readonly string[], clock: Clock): Promise<void> {
+export async function holdJobs(
+  qmp: QmpClient,
+  ids: readonly string[],
+  clock: Clock,
+  stopVm: () => Promise<void>,
+): Promise<void> {
   using changes = qmp.listen((event) => event.event === 'JOB_STATUS_CHANGE' && ids.includes(event.data.id));
   const began = clock.monotonic();
   await Promise.all(ids.map((id) => qmp.execute('job-complete', { id })));
   const open = new Set(ids);
+  let stopped = false;
   while (open.size > 0) {
-    const left = HOLD_LIMIT_MS - (clock.monotonic() - began);
-    const limit = AbortSignal.timeout(Math.max(0, Math.ceil(left)));
-    const change = await changes.next({ signal: limit }).catch((error: unknown) => {
-      if (!limit.aborted) throw error;
-      throw ferryError('HOLD_FAILED', {
-        jobs: [...open].join(', '),
-        reason: `not drained within ${HOLD_LIMIT_MS / 1000} s: the storage is too slow or does not answer`,
-      });
-    });
-    if (change.event !== 'JOB_STATUS_CHANGE') continue;
-    const { id, status } = change.data;
-    if (status === 'pending') open.delete(id);
-    if (status === 'aborting' || status === 'concluded') {
-      const [job] = await jobStates(qmp, [id]);
-      throw ferryError('HOLD_FAILED', { jobs: id, reason: job?.error ?? `it ended (${status})` });
+    const limit = stopped ? HOLD_LIMIT_MS : PATIENCE_MS;
+    const change = await nextUntil(changes, limit - (clock.monotonic() - began));
+    if (change === undefined && stopped) throw notDrained(open);
+    if (change === undefined) {
+      stopped = true;
+      await stopVm();
+    } else if (change.event === 'JOB_STATUS_CHANGE') {
+      const { id, status } = change.data;
+      if (status === 'pending') open.delete(id);
+      if (status === 'aborting' || status === 'concluded') throw await ended(qmp, id, status);
     }
   }
+}
+
+/** The next event, or undefined when none comes within `ms` milliseconds. */
+async function nextUntil(queue: EventQueue, ms: number): Promise<QmpEvent | undefined> {
+  const limit = AbortSignal.timeout(Math.max(0, Math.ceil(ms)));
+  try {
+    return await queue.next({ signal: limit });
+  } catch (error) {
+    if (limit.aborted) return undefined;
+    throw error;
+  }
+}
+
+function notDrained(open: ReadonlySet<string>): FerryError {
+  const reason = `not drained within ${HOLD_LIMIT_MS / 1000} s: the storage is too slow or does not answer`;
+  return ferryError('HOLD_FAILED', { jobs: [...open].join(', '), reason });
+}
+
+async function ended(qmp: QmpClient, id: string, status: string): Promise<FerryError> {
+  const [job] = await jobStates(qmp, [id]);
+  return ferryError('HOLD_FAILED', { jobs: id, reason: job?.error ?? `it ended (${status})` });
 }
 
 /**
@@ -101,6 +129,34 @@ export async function settleJobs(qmp: QmpClient, ids: readonly string[]): Promis
       await qmp.execute('job-dismiss', { id }).catch(ignoreGone);
     }
     if (jobs.some(({ status }) => status !== 'concluded')) await jobChange(qmp, ids, LOOK_EVERY_MS);
+  }
+}
+
+/**
+ * Brings mirrors that may be in `write-blocking` mode to where they can be cancelled safely: `pending`, with the guest's I/O
+ * held, or at any point with the VM stopped. Cancelled at `ready` under load, such a job frees what guest writes under way
+ * still use (mirror_run frees in_flight_bitmap before it drains the source; QEMU crashed in up to half of the trials).
+ */
+export async function leaveWriteBlocking(
+  qmp: QmpClient,
+  ids: readonly string[],
+  clock: Clock,
+  stopVm: () => Promise<void>,
+): Promise<void> {
+  const jobs = (await qmp.execute('query-block-jobs')).filter(({ device, type, status }) => {
+    return ids.includes(device) && type === 'mirror' && (status === 'ready' || status === 'running');
+  });
+  if (jobs.length === 0) return;
+  try {
+    await holdJobs(
+      qmp,
+      jobs.map(({ device }) => device),
+      clock,
+      stopVm,
+    );
+  } catch (error) {
+    if (!isFerryError(error, 'QMP_COMMAND', 'HOLD_FAILED')) throw error;
+    await stopVm();
   }
 }
 

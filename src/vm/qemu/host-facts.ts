@@ -4,7 +4,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { ferryError } from '../../base/index.ts';
 import { formatQmpAddress, type QmpAddress, type QmpClient } from '../../qmp/index.ts';
 import { startSettings } from './command-line.ts';
-import { processOfSocket } from './discover.ts';
+import { processOfSocket } from './socket-owner.ts';
 import type { HostFacts } from './read-inventory.ts';
 
 /** Who the VM behind a monitor is: what QEMU says, and the process that listens there. */

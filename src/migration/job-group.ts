@@ -1,0 +1,30 @@
+import type { Group } from './pivot.ts';
+import type { Run } from './run.ts';
+import { noteStop, wakeVm } from './vm-stop.ts';
+
+/** The jobs of a swap as the VM drives them: what mirrors and folds have in common. */
+export function jobGroup(run: Run, jobs: readonly string[]): Pick<Group, 'hold' | 'release' | 'settle' | 'cancel'> {
+  return {
+    hold: () => run.vm.hold(jobs, noteStop(run)),
+    release: async () => {
+      await run.vm.release(jobs);
+      await wakeVm(run);
+    },
+    settle: () => run.vm.settle(jobs),
+    // Undoing the step tries it again, and tells.
+    cancel: () => cancelGroup(run, jobs).catch(() => undefined),
+  };
+}
+
+/** Ends the jobs without a swap, and lets the guest go on. */
+export async function cancelGroup(run: Run, jobs: readonly string[]): Promise<void> {
+  await run.vm.cancel(jobs, noteStop(run));
+  await wakeVm(run);
+}
+
+/** Takes a swap whose record is written to its end: whatever is still held goes forward. */
+export async function finishGroup(run: Run, jobs: readonly string[]): Promise<void> {
+  const { release, settle } = jobGroup(run, jobs);
+  await release();
+  await settle();
+}
