@@ -39,18 +39,19 @@ test.each([
   expect(() => parseMessage(text)).toThrow(message);
 });
 
+function outcome(text: string): unknown {
+  try {
+    return parseMessage(text).kind;
+  } catch (error) {
+    return isFerryError(error, 'QMP_PROTOCOL') ? 'broken protocol' : error;
+  }
+}
+
 test('whatever comes is a message or breaks the protocol, with nothing else thrown', () => {
   const word = fc.constantFrom('QMP', 'version', 'qemu', 'capabilities', 'event', 'timestamp', 'error', 'class', 'id');
   const { value } = fc.letrec<{ value: unknown }>((tie) => ({
     value: fc.oneof({ depthSize: 'small' }, fc.jsonValue(), fc.dictionary(word, tie('value'))),
   }));
-  const outcome = (text: string): unknown => {
-    try {
-      return parseMessage(text).kind;
-    } catch (error) {
-      return isFerryError(error, 'QMP_PROTOCOL') ? 'broken protocol' : error;
-    }
-  };
   fc.assert(
     fc.property(fc.dictionary(word, value), (message) => {
       expect(['greeting', 'event', 'return', 'error', 'broken protocol']).toContain(outcome(JSON.stringify(message)));
