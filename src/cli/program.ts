@@ -132,12 +132,9 @@ function withMigrationOptions<Own extends OptionValues, Global extends OptionVal
     .option('--qmp <SOCKET>', 'the VM by its QMP socket instead: PATH or HOST:PORT')
     .option('--to <DIR>', 'the folder on the target storage')
     .addOption(
-      new Option(
-        '--disk <ID[=DIR]>',
-        'move this disk, to a folder of its own; repeatable; default: all that can be moved',
-      )
+      new Option('--disk <ID[=DIR]>', 'move this disk, to a folder of its own; repeatable')
         .argParser((value: string, former: readonly string[]) => [...former, value])
-        .default<readonly string[]>([], 'all'),
+        .default<readonly string[]>([], 'all that can be moved'),
     )
     .option('--bwlimit <RATE>', 'the most bytes per second to copy and verify, as 100M', parseSize)
     .option('--keep-source', 'keep the source images, renamed so that nobody starts from them by mistake')

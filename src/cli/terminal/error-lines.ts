@@ -1,4 +1,4 @@
-import type { FerryError } from '../../base/index.ts';
+import { type FerryError, isFerryError } from '../../base/index.ts';
 import { refusalsOf } from './refusals-of.ts';
 import { count, type Paint, printable } from './text.ts';
 
@@ -17,8 +17,13 @@ export function errorLines(error: FerryError, paint: Paint, { debug }: { readonl
             `    what to do: ${printable(remedy)}`,
           ]),
         ]
-      : [head(error.message), `  what to do: ${printable(error.remedy)}`];
+      : [head(error.message), `  what to do: ${printable(error.remedy)}`, ...aboutCause(error)];
   return debug ? [...lines, ...stack(error)] : lines;
+}
+
+/** A rollback has a cause, and what can be done about that is what helps. */
+function aboutCause({ code, cause }: FerryError): string[] {
+  return code === 'ROLLED_BACK' && isFerryError(cause) ? [`  about the cause: ${printable(cause.remedy)}`] : [];
 }
 
 function stack(error: unknown): string[] {

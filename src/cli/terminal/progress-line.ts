@@ -28,11 +28,16 @@ export function progressLines(rows: readonly DiskRow[], width: number, paint: Pa
   const names = rows.map(({ disk }) => cutText(printable(disk), NAME_MOST));
   const nameWidth = Math.max(0, ...names.map(textWidth));
   const phaseWidth = Math.max(0, ...rows.map(({ phase }) => textWidth(phase)));
+  const heads = rows.map(
+    ({ phase }, index) => `${padText(names[index] ?? '', nameWidth)}  ${padText(phase, phaseWidth)}`,
+  );
+  const texts = rows.map(progressText);
+  // One width for all bars: they stand below each other. 6: the gaps and the brackets.
+  const room = width - Math.max(...heads.map(textWidth)) - Math.max(...texts.map(textWidth)) - 6;
   return rows.map((row, index) => {
-    const head = `${padText(names[index] ?? '', nameWidth)}  ${padText(row.phase, phaseWidth)}`;
-    const text = progressText(row);
+    const head = heads[index] ?? '';
+    const text = texts[index] ?? '';
     if (text === '') return cutText(head.trimEnd(), width);
-    const room = width - textWidth(head) - textWidth(text) - 6;
     if (room < BAR.least) return cutText(`${head}  ${text}`, width);
     return `${head}  ${bar(row, Math.min(BAR.most, room), paint)}  ${text}`;
   });
