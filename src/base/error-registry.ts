@@ -127,6 +127,11 @@ export const ERRORS = {
     remedy: 'Fold some of its images together first (`qemu-img commit`, or `virsh blockcommit`).',
     exit: 'refused',
   },
+  NOT_AN_OVERLAY: {
+    message: "the image '{path}' has no backing image to be folded into",
+    remedy: 'It is whole by itself; nothing is to be done.',
+    exit: 'refused',
+  },
   TARGET_EXISTS: {
     message: "the file '{path}' exists already and is not overwritten",
     remedy: 'Choose another target, or remove the file if nothing needs it.',
@@ -476,6 +481,16 @@ export const ERRORS = {
     message: "{path} is not a schema of libvirt's that mirrors can be put into: {reason}",
     remedy: 'Name a folder with the schemas of a released libvirt (`--schema-dir`); 9.0 and 11.3 are known to work.',
     exit: 'failed',
+  },
+  BAD_DISKSPEC: {
+    message: '{reason}',
+    remedy: 'Write NAME[,snapshot=MODE][,driver=FORMAT][,stype=file|block][,file=PATH][,mirror=PATH]; `,,` is a comma.',
+    exit: 'usage',
+  },
+  BAD_MEMSPEC: {
+    message: '{reason}',
+    remedy: 'Write [file=]PATH[,snapshot=MODE]; `,,` is a comma.',
+    exit: 'usage',
   },
   XML_FILE: {
     message: "'{path}' cannot be read: {reason}",

@@ -36,3 +36,26 @@ export type { SchemaMirror } from './schema/hunk.ts';
 export { loadSnapshotSchema, SCHEMA_FOLDER, type SchemaOptions, SnapshotSchema } from './schema/schema.ts';
 export { MAX_DOCUMENT_BYTES, type ReadOptions } from './xml/document.ts';
 export type { XmlAttribute, XmlChild, XmlElement, XmlMarkup } from './xml/tree.ts';
+export { type CreateAsArguments, createAsXml } from './spec/create-as.ts';
+export { type DiskSpec, parseDiskSpec } from './spec/disk-spec.ts';
+export { type MemSpec, parseMemSpec } from './spec/mem-spec.ts';
+export { type ListFlag, type ListOptions, listSnapshots } from './tree/filter.ts';
+export {
+  addSnapshot,
+  type BrokenLink,
+  childrenOf,
+  currentSnapshot,
+  type DeleteScope,
+  deleteSnapshot,
+  descendantsOf,
+  EMPTY_LIST,
+  findSnapshot,
+  type LoadedList,
+  loadSnapshots,
+  type ParentLinks,
+  parentLinks,
+  parentOf,
+  setCurrent,
+  type SnapshotList,
+} from './tree/list.ts';
+export { type RedefineOptions, redefineSnapshot } from './tree/redefine.ts';

@@ -4,8 +4,8 @@ function isBlank(node: XmlChild): boolean {
   return typeof node === 'string' && /^[ \t\r\n]*$/.test(node);
 }
 
-function isText(node: XmlChild | undefined): boolean {
-  return typeof node === 'string' || (node !== undefined && !isElement(node) && node.kind === 'cdata');
+function isText(node: XmlChild): boolean {
+  return typeof node === 'string' || (!isElement(node) && node.kind === 'cdata');
 }
 
 /**
@@ -45,14 +45,13 @@ function canonicalMetadata(metadata: XmlElement): XmlElement {
 }
 
 /**
- * What libxml2 keeps with blanks switched off (`areBlanks`): a blank text goes unless it is an element's only content,
- * or stands beside text.
+ * What libxml2 keeps with blanks switched off (`areBlanks`): a blank text goes unless it is an element's only content, or
+ * comes after other text of that element.
  */
 function ownLayout(element: XmlElement): XmlElement {
   const kept: XmlChild[] = [];
   for (const node of element.children) {
-    const only = element.children.length === 1;
-    if (isBlank(node) && !only && !isText(kept.at(-1)) && !isText(kept[0])) continue;
+    if (isBlank(node) && element.children.length > 1 && !kept.some(isText)) continue;
     kept.push(isElement(node) ? ownLayout(node) : node);
   }
   return { ...element, children: kept };
