@@ -15,19 +15,19 @@ function seeds(): readonly string[] {
   ];
 }
 
-const WORDS = [
-  ...['domainsnapshot', 'name', 'state', 'disks', 'disk', 'source', 'mirror', 'driver', 'memory', 'domain', 'host'],
-  ...['file', 'dev', 'type', 'snapshot', 'protocol', 'external', 'network', 'qcow2', '/a', 'running', '1', '-1', ''],
-];
+const ELEMENTS = 'domainsnapshot name state disks disk source mirror driver memory domain host'.split(' ');
+const ATTRIBUTES = 'file dev type snapshot protocol'.split(' ');
+const VALUES = ['type', 'snapshot', 'external', 'network', 'qcow2', '/a', 'running', '1', '-1', ''];
+const WORDS = [...ELEMENTS, ...ATTRIBUTES, ...VALUES];
 
 /** A tree of the words that mean something here, in places where they may mean nothing. */
 const vocabularyDocument: fc.Arbitrary<string> = fc
   .letrec<{ element: string; body: string }>((tie) => ({
     element: fc
       .tuple(
-        fc.constantFrom(...WORDS.slice(0, 11)),
-        fc.uniqueArray(fc.constantFrom(...WORDS.slice(11, 16)), { maxLength: 3 }),
-        fc.array(fc.constantFrom(...WORDS.slice(13)), { minLength: 3, maxLength: 3 }),
+        fc.constantFrom(...ELEMENTS),
+        fc.uniqueArray(fc.constantFrom(...ATTRIBUTES), { maxLength: 3 }),
+        fc.array(fc.constantFrom(...VALUES), { minLength: 3, maxLength: 3 }),
         tie('body'),
       )
       .map(([name, attributes, values, body]) => {

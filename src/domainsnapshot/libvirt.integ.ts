@@ -52,7 +52,13 @@ describe.skipIf(!installed)(
       ['n', 'd', ['vda,stype=block,driver=qcow2,file=/dev/x'], 'snapshot=no'],
     ] as const)('snapshot-create-as --print-xml %#', async (name, description, diskspecs, memspec) => {
       const args = [
-        ...['snapshot-create-as', 'vm', '--print-xml', '--name', name, '--description', description],
+        'snapshot-create-as',
+        'vm',
+        '--print-xml',
+        '--name',
+        name,
+        '--description',
+        description,
         ...(memspec === undefined ? [] : ['--memspec', memspec]),
         ...diskspecs.flatMap((spec) => ['--diskspec', spec]),
       ];

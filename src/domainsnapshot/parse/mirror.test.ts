@@ -77,24 +77,22 @@ describe('typed forms', () => {
     expect(mirrorOf(live, ['TYPED_MIRROR', 'REDEFINE'])).toBe(live);
   });
 
-  test('errors, in order', () => {
-    const error = (inner: string, flags: readonly ParseFlag[] = ['TYPED_MIRROR']) =>
-      expect(() => mirrorOf(inner, flags));
-    error('<mirror/>').toThrow("XML error: mirror for 'vda' requires file attribute");
-    error("<mirror type='dir'/>").toThrow("XML error: unknown storage source type 'dir'");
-    error("<mirror type='nvme'><source/></mirror>").toThrow("XML error: unknown storage source type 'nvme'");
-    error("<mirror type='file'/>").toThrow('XML error: mirror requires source element');
-    error("<mirror type='file'><source file='/m'/><format type='x'/></mirror>").toThrow(
+  test.each<[inner: string, message: string]>([
+    ['<mirror/>', "XML error: mirror for 'vda' requires file attribute"],
+    ["<mirror type='dir'/>", "XML error: unknown storage source type 'dir'"],
+    ["<mirror type='nvme'><source/></mirror>", "XML error: unknown storage source type 'nvme'"],
+    ["<mirror type='file'/>", 'XML error: mirror requires source element'],
+    [
+      "<mirror type='file'><source file='/m'/><format type='x'/></mirror>",
       "XML error: unknown storage source format 'x'",
-    );
-    error("<mirror type='file'><source file='m'/></mirror>").toThrow("path 'm' must be absolute");
-    error("<mirror type='block'><source/></mirror>").toThrow("path '' must be absolute");
-    const redefine = ['TYPED_MIRROR', 'REDEFINE'] as const;
-    error("<mirror file='/m' job='x'/>", redefine).toThrow("unsupported configuration: unknown mirror job type 'x'");
-    error("<mirror file='/m' job='active-commit'/>", redefine).toThrow(
-      'mirror without type only supported by copy job',
-    );
-    error("<mirror file='/m' ready='no'/>", redefine).toThrow('XML error: unknown mirror ready state no');
+    ],
+    ["<mirror type='file'><source file='m'/></mirror>", "path 'm' must be absolute"],
+    ["<mirror type='block'><source/></mirror>", "path '' must be absolute"],
+    ["<mirror file='/m' job='x'/>", "unsupported configuration: unknown mirror job type 'x'"],
+    ["<mirror file='/m' job='active-commit'/>", 'mirror without type only supported by copy job'],
+    ["<mirror file='/m' ready='no'/>", 'XML error: unknown mirror ready state no'],
+  ])('%s is refused', (inner, message) => {
+    expect(() => mirrorOf(inner, ['TYPED_MIRROR', 'REDEFINE'])).toThrow(message);
   });
 
   test('no location but external takes a mirror', () => {
@@ -105,6 +103,10 @@ describe('typed forms', () => {
     }
   });
 });
+
+function disk2012(attributes: string): string {
+  return `<domainsnapshot><name>s</name><disks><disk ${attributes}/></disks></domainsnapshot>`;
+}
 
 describe('the profile of 2012', () => {
   const options = { flags: ['REDEFINE', 'DISKS', 'MIRROR'], profile: 'seed-2012', now: 0n } as const;
@@ -135,14 +137,11 @@ describe('the profile of 2012', () => {
     );
   });
 
-  test('errors of 2012', () => {
-    const disk = (attributes: string): string =>
-      `<domainsnapshot><name>s</name><disks><disk ${attributes}/></disks></domainsnapshot>`;
-    const parse = (xml: string, flags: readonly ParseFlag[]) => expect(() => parseSnapshot(xml, { ...options, flags }));
-    parse(disk("name='a'"), []).toThrow('argument unsupported: unable to handle disk requests in snapshot');
-    parse(disk("name='a' snapshot='manual'"), ['DISKS']).toThrow(
-      "internal error: unknown disk snapshot setting 'manual'",
-    );
-    parse('<x/>', []).toThrow('XML error: domainsnapshot');
+  test.each<[xml: string, flags: readonly ParseFlag[], message: string]>([
+    [disk2012("name='a'"), [], 'argument unsupported: unable to handle disk requests in snapshot'],
+    [disk2012("name='a' snapshot='manual'"), ['DISKS'], "internal error: unknown disk snapshot setting 'manual'"],
+    ['<x/>', [], 'XML error: domainsnapshot'],
+  ])('%s is refused', (xml, flags, message) => {
+    expect(() => parseSnapshot(xml, { ...options, flags })).toThrow(message);
   });
 });

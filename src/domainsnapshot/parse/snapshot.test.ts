@@ -17,6 +17,10 @@ function disks(inner: string): string {
   return `<domainsnapshot>\n<name>s</name>\n<disks>\n${inner}\n</disks>\n</domainsnapshot>`;
 }
 
+function deep(levels: number): string {
+  return `<domainsnapshot>${'<a>'.repeat(levels)}${'</a>'.repeat(levels)}</domainsnapshot>`;
+}
+
 describe('errors', () => {
   test('carry code, number, message, line and element', () => {
     const error = failure(disks("<disk name='vda'/>\n<disk name='vdb'><mirror file='/m'/></disk>"));
@@ -74,8 +78,6 @@ describe('bounds', () => {
     expect(failure('<domainsnapshot/>', { maxBytes: 10 }).message).toBe(
       'document has 17 bytes, more than the limit of 10',
     );
-    const deep = (levels: number): string =>
-      `<domainsnapshot>${'<a>'.repeat(levels)}${'</a>'.repeat(levels)}</domainsnapshot>`;
     expect(failure(deep(300)).code).toBe('VIR_ERR_XML_DETAIL');
     expect(parseSnapshot(deep(200)).snapshot.disks).toEqual([]);
   });

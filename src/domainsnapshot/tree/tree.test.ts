@@ -99,7 +99,7 @@ describe('list filters', () => {
       snapshot('dead', { state: 'crashed', parent: 'off' }),
     ],
   };
-  const list_ = (options: ListOptions): string => names(listSnapshots(list, options));
+  const listed = (options: ListOptions): string => names(listSnapshots(list, options));
 
   test.each<[ListOptions, string]>([
     [{}, 'off disk on dead'],
@@ -118,11 +118,11 @@ describe('list filters', () => {
     [{ flags: ['NO_METADATA'] }, ''],
     [{ flags: ['METADATA', 'NO_METADATA'] }, 'off disk on dead'],
   ])('%j', (options, expected) => {
-    expect(list_(options)).toBe(expected);
+    expect(listed(options)).toBe(expected);
   });
 
   test('from a snapshot that is not there', () => {
-    expect(() => list_({ from: 'x' })).toThrow("no domain snapshot with matching name 'x'");
+    expect(() => listed({ from: 'x' })).toThrow("no domain snapshot with matching name 'x'");
   });
 });
 
