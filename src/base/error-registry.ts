@@ -282,7 +282,8 @@ export const ERRORS = {
   DISK_BITMAPS: {
     message:
       'disk {disk} has dirty bitmaps ({bitmaps}), as backup programs leave them; a mirror does not carry them over',
-    remedy: 'Remove the bitmaps (block-dirty-bitmap-remove) and make a full backup afterwards, or leave this disk out.',
+    remedy:
+      'Persistent bitmaps move, but not with --no-fold. Remove the others (block-dirty-bitmap-remove) and make a full backup afterwards.',
     exit: 'refused',
   },
   DISK_CHAIN_DIFFERS: {
@@ -374,7 +375,8 @@ export const ERRORS = {
   },
   MIGRATION_EXISTS: {
     message: "virtual machine '{vm}' has an unfinished migration: {id}",
-    remedy: 'See `blockferry status {id}`; finish it with `blockferry resume {id}` or undo it with `blockferry abort {id}`.',
+    remedy:
+      'See `blockferry status {id}`; finish it with `blockferry resume {id}` or undo it with `blockferry abort {id}`.',
     exit: 'refused',
   },
   NO_SUCH_MIGRATION: {
@@ -410,7 +412,8 @@ export const ERRORS = {
   },
   MIRROR_FAILED: {
     message: 'disk {disk}: mirroring to {target} failed: {reason}',
-    remedy: 'The guest goes on at the source. Look into the target storage (space, errors, permissions), then try again.',
+    remedy:
+      'The guest goes on at the source. Look into the target storage (space, errors, permissions), then try again.',
     exit: 'rolledBack',
   },
   FOLD_FAILED: {
