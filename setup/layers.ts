@@ -83,6 +83,12 @@ export function lintConfig(): object {
       // Tests on real parts may check through helpers that throw.
       'vitest/expect-expect': 'off',
       'vitest/require-mock-type-parameters': 'off',
+      // vitest's second argument: what to say when the expectation fails.
+      'vitest/valid-expect': ['error', { maxArgs: 2 }],
+      // Properties have branches.
+      'vitest/no-conditional-expect': 'off',
+      // `fc.record` is how fast-check is written.
+      'import/no-named-as-default-member': 'off',
     },
     overrides: ROOMS.map((room) => ({
       files: [`src/${room}/**/*.ts`],

@@ -35,8 +35,7 @@ export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', folds: rea
     await swap.cancel();
     throw error;
   }
-  // Nothing to flush: `pending` has made the image below durable, and it is where it belongs already.
-  const nothing = (): Promise<void> => Promise.resolve();
+  // `pending` makes the image below durable, and it is where it belongs already.
   const group = { ...swap, check: nothing, flush: nothing, attach: nothing };
   const held = await pivot(group, commitRecord(run, kind), run.clock);
   ledger.gone('job', ...ids);
@@ -64,3 +63,5 @@ function foldFault(job: JobState | undefined): string | undefined {
   if (job.ioStatus !== undefined && job.ioStatus !== 'ok') return `its I/O status is ${job.ioStatus}`;
   return undefined;
 }
+
+const nothing = (): Promise<void> => Promise.resolve();

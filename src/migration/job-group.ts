@@ -18,7 +18,7 @@ export function jobGroup(run: Run, jobs: readonly string[]): Pick<Group, 'hold' 
 
 /** Ends the jobs without a swap, and lets the guest go on. */
 export async function cancelGroup(run: Run, jobs: readonly string[]): Promise<void> {
-  await run.vm.cancel(jobs, noteStop(run));
+  await run.vm.cancel(jobs);
   await wakeVm(run);
 }
 

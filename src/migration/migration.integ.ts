@@ -45,7 +45,7 @@ describe.each(builds)('QEMU $version ($label): a migration under load', (build) 
 
     const { outcome, events } = await migrate(vm, { stateDir, request: { to: target } });
 
-    expect(outcome.kind, JSON.stringify(events, undefined, 1)).toBe('done');
+    expect(outcome.kind, JSON.stringify(events.filter(({ type }) => type === 'failed'))).toBe('done');
     await Promise.all(writers.map((writer) => writer.advanced(50)));
     const checks = await loaded.check(({ path = '' }) => join(target, basename(path)));
     expect(checks.map(({ lostCount, damagedCount }) => [lostCount, damagedCount])).toEqual(checks.map(() => [0, 0]));
@@ -58,7 +58,10 @@ describe.each(builds)('QEMU $version ($label): a migration under load', (build) 
     expect((await readdir(target)).toSorted()).toEqual(Array.from({ length: count }, (_, n) => `disk${n}.${format}`));
     expect(await traces(vm, [])).toMatchObject({
       jobs: [],
-      nodes: expect.arrayContaining([expect.stringMatching(/^bf-\w{6}-base0$/)]),
+      nodes: Array.from(
+        { length: count },
+        (_, n) => expect.stringMatching(new RegExp(`^bf-\\w{6}-base${n}$`)) as unknown,
+      ),
     });
   });
 });

@@ -23,7 +23,7 @@ const BACKLOG = 4 * 2 ** 20;
 /** Whether a mirror is fit for the swap: next to nothing is left to copy, and the target takes it without errors. */
 export function isReady(job: JobState): boolean {
   const caughtUp = job.total - job.done <= BACKLOG;
-  return job.status === 'ready' && job.ioStatus === 'ok' && job.synced !== false && caughtUp;
+  return job.status === 'ready' && job.ioStatus === 'ok' && caughtUp;
 }
 
 /**

@@ -22,12 +22,12 @@ export function refusals(survey: Survey): FerryError[] {
     const reasons = left.map(({ disk, reason }) => `${disk}: ${reason}`).join('; ');
     found.push(ferryError('NO_DISK_TO_MOVE', { vm, reasons: reasons || 'it has no drives' }));
   }
-  for (const disk of disks) found.push(...diskRefusals(disk), ...targetRefusals(survey, disk));
+  for (const disk of disks) found.push(...diskRefusals(disk, survey.request.fold), ...targetRefusals(survey, disk));
   found.push(...nameRefusals(survey));
   return unique(found);
 }
 
-function diskRefusals({ disk, refusals }: SurveyedDisk): FerryError[] {
+function diskRefusals({ disk, refusals }: SurveyedDisk, fold: boolean): FerryError[] {
   const stays = leftBecause(disk);
   if (stays !== undefined) return [ferryError('DISK_STAYS', { disk: disk.id, reason: stays })];
   const found: FerryError[] = [];
@@ -35,8 +35,11 @@ function diskRefusals({ disk, refusals }: SurveyedDisk): FerryError[] {
   if (disk.filters.length > 0) {
     found.push(ferryError('DISK_FILTER', { disk: disk.id, filters: disk.filters.join(', ') }));
   }
-  if (disk.bitmaps.length > 0) {
-    const bitmaps = disk.bitmaps.map(({ name }) => name).join(', ');
+  // A persistent bitmap is in the image's file, so it is copied, and the fold marks in it all that it writes: it ends as
+  // a superset of the guest's writes, as a backup needs it. Without the fold it would miss them.
+  const lost = disk.bitmaps.filter(({ persistent }) => !persistent || !fold);
+  if (lost.length > 0) {
+    const bitmaps = lost.map(({ name }) => name).join(', ');
     found.push(ferryError('DISK_BITMAPS', { disk: disk.id, bitmaps }));
   }
   for (const { path, filename, protocol } of disk.images) {

@@ -9,6 +9,7 @@ import { Journal } from '../journal/index.ts';
 import { jobGroup } from './job-group.ts';
 import type { StepName } from './step-name.ts';
 import { STEP, type StepTable } from './steps/index.ts';
+import { untilMirrorsReady } from './until-mirrors-ready.ts';
 
 const MiB = 2 ** 20;
 const { builds } = await qemuBuilds();
@@ -31,10 +32,7 @@ function failing(name: StepName, when: 'before' | 'after'): StepTable {
 
 const holdAndFail = async (run: Parameters<StepTable[StepName]['act']>[0], fail: () => never): Promise<void> => {
   const jobs = run.plan.disks.map((disk) => disk.jobs.mirror);
-  await run.vm.synchronize(jobs);
-  while (!(await run.vm.jobs(jobs)).every(({ status, synced }) => status === 'ready' && synced !== false)) {
-    await run.vm.jobChange(jobs, 100);
-  }
+  await untilMirrorsReady(run);
   await jobGroup(run, jobs).hold();
   fail();
 };

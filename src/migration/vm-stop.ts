@@ -2,7 +2,7 @@ import type { Run } from './run.ts';
 
 const name = ({ plan }: Run): string => `stopped-${plan.id}`;
 
-/** Writes to the ledger that the VM's processors are about to be stopped; given to `hold` and `cancel` of the VM. */
+/** Writes to the ledger that the VM's processors are about to be stopped; given to `hold` of the VM. */
 export function noteStop(run: Run): () => void {
   return () => {
     run.ledger.plan('job', name(run), 'vm-stopped');

@@ -50,8 +50,6 @@ export interface JobState {
   readonly status: BlockJob['status'];
   /** `ok`, `failed`, `nospace`; undefined where QEMU does not say (the job is over). */
   readonly ioStatus?: string;
-  /** Whether no write is on its way to the target; undefined where this QEMU does not say. */
-  readonly synced?: boolean;
   readonly done: number;
   readonly total: number;
   /** What QEMU says of a job that failed. */
@@ -89,8 +87,6 @@ export interface VirtualMachine extends AsyncDisposable {
   openChains(chains: readonly TargetChain[]): Promise<void>;
   /** Puts every mirror on the target's chain, in one command. Only while the guest's I/O is held. */
   attach(chains: readonly TargetChain[]): Promise<void>;
-  /** From now on each guest write waits until it is on both sides, where this VM's mirrors can do so. */
-  synchronize(jobs: readonly string[]): Promise<void>;
 
   /**
    * First half of the swap: every job drains its disk and stops. When it resolves, the guest's I/O is held.
@@ -104,11 +100,8 @@ export interface VirtualMachine extends AsyncDisposable {
   wake(): Promise<void>;
   /** After `release`: waits until the jobs are over and takes them away. @throws FerryError SWAP_FAILED */
   settle(jobs: readonly string[]): Promise<void>;
-  /**
-   * Ends the jobs in whatever state they are without a swap; the guest goes on where it was. Done when they are gone.
-   * @param beforeStop as for `hold`
-   */
-  cancel(jobs: readonly string[], beforeStop: () => void): Promise<void>;
+  /** Ends the jobs in whatever state they are without a swap; the guest goes on where it was. Done when they are gone. */
+  cancel(jobs: readonly string[]): Promise<void>;
 
   /** Starts merging an overlay into the image below it; swapped by `hold` and `release`. */
   startFold(fold: FoldJob): Promise<void>;

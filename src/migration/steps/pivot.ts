@@ -20,14 +20,13 @@ export const pivot: Step = {
   intend: () => undefined,
 
   async act(run) {
-    const { plan, vm, journal, ledger } = run;
+    const { plan, journal, ledger } = run;
     const jobs = plan.disks.map((disk) => disk.jobs.mirror);
     if (journal.commitRecord(plan.id, 'pivot') !== undefined) {
       // Somebody died between the record and the last finalize: forward, whatever is left of it.
       await finishGroup(run, jobs);
     } else {
-      await vm.synchronize(jobs);
-      await untilMirrorsReady(run, 'synced');
+      await untilMirrorsReady(run);
       const ms = await swap(mirrorGroup(run), commitRecord(run, 'pivot'), run.clock);
       run.emit({ type: 'held', kind: 'pivot', ms, disks: plan.disks.length });
     }

@@ -60,7 +60,7 @@ function describeDisk(block: BlockInfo, facts: BlockFacts): Disk {
     ...(root !== undefined && { rootNode: root }),
     filters: filters.map(({ driver }) => driver),
     images: images.map(({ format, file }) => describeImage(format, file, facts)),
-    size: Number(inserted?.image['virtual-size'] ?? 0),
+    size: inserted?.image['virtual-size'] ?? 0,
     readOnly: inserted?.ro ?? false,
     removable: block.removable,
     shareable: device?.shareable ?? false,

@@ -1,16 +1,8 @@
 import { type Clock, ferryError, messageOf, systemClock } from '../../base/index.ts';
-import { isQmpCommandError, type QmpAddress, QmpClient, QmpSchema } from '../../qmp/index.ts';
+import { isQmpCommandError, type QmpAddress, QmpClient } from '../../qmp/index.ts';
 import type { Inventory, VmIdentity } from '../inventory.ts';
 import type { FoldJob, JobState, MirrorNode, OverlayNode, TargetChain, VirtualMachine } from '../virtual-machine.ts';
-import {
-  cancelJobs,
-  finalizeJobs,
-  holdJobs,
-  jobChange,
-  jobStates,
-  leaveWriteBlocking,
-  settleJobs,
-} from './block-jobs.ts';
+import { cancelJobs, finalizeJobs, holdJobs, jobChange, jobStates, settleJobs } from './block-jobs.ts';
 import { diskId } from './disks.ts';
 import { type HostFacts, readInventory } from './read-inventory.ts';
 import { chainOptions, mirrorOptions, overlayOptions, reopenOptions } from './node-options.ts';
@@ -24,7 +16,6 @@ export class QemuVm implements VirtualMachine {
   readonly #address: QmpAddress;
   readonly #clock: Clock;
   #qmp: QmpClient;
-  #changesMode: boolean | undefined;
 
   private constructor(qmp: QmpClient, address: QmpAddress, host: HostFacts, clock: Clock) {
     this.#qmp = qmp;
@@ -100,8 +91,9 @@ export class QemuVm implements VirtualMachine {
       device: mirror.source,
       target: mirror.node,
       sync: 'top',
-      // Not `write-blocking`: a job in that mode that is cancelled at `ready` under load frees what the guest's writes
-      // still use (mirror_run frees in_flight_bitmap before it drains; QEMU 7.2 and 10.0 crashed in some of the trials).
+      // Never `write-blocking`. A job in that mode that is cancelled at `ready` under load frees what guest writes under
+      // way still use (mirror_run frees in_flight_bitmap before it drains the source): QEMU 7.2 and 10.0 crashed in 7 to 13
+      // cancels. And a target that hangs would hang the guest.
       'copy-mode': 'background',
       // The size of a subcluster: a 4 KiB guest write is mirrored as 4 KiB and not as 64.
       granularity: 4096,
@@ -130,14 +122,6 @@ export class QemuVm implements VirtualMachine {
     await qmp.execute('blockdev-reopen', { options: chains.map(reopenOptions) });
   }
 
-  async synchronize(jobs: readonly string[]): Promise<void> {
-    const qmp = await this.#monitor();
-    if (!(await this.#canChangeMode(qmp))) return;
-    for (const id of jobs) {
-      await qmp.execute('block-job-change', { type: 'mirror', id, 'copy-mode': 'write-blocking' });
-    }
-  }
-
   async hold(jobs: readonly string[], beforeStop: () => void): Promise<void> {
     const qmp = await this.#monitor();
     await holdJobs(qmp, jobs, this.#clock, () => stopVm(qmp, beforeStop));
@@ -157,10 +141,8 @@ export class QemuVm implements VirtualMachine {
     for (const [job, reason] of errors) throw ferryError('SWAP_FAILED', { job, reason });
   }
 
-  async cancel(jobs: readonly string[], beforeStop: () => void): Promise<void> {
-    const qmp = await this.#monitor();
-    if (await this.#canChangeMode(qmp)) await leaveWriteBlocking(qmp, jobs, this.#clock, () => stopVm(qmp, beforeStop));
-    await cancelJobs(qmp, jobs);
+  async cancel(jobs: readonly string[]): Promise<void> {
+    await cancelJobs(await this.#monitor(), jobs);
   }
 
   async startFold({ job, overlay, base }: FoldJob): Promise<void> {
@@ -209,12 +191,6 @@ export class QemuVm implements VirtualMachine {
     }
     this.#qmp = qmp;
     return qmp;
-  }
-
-  /** `block-job-change` came with QEMU 8.2. Asked of the schema: distributions carry features back. */
-  async #canChangeMode(qmp: QmpClient): Promise<boolean> {
-    this.#changesMode ??= (await QmpSchema.load(qmp)).has('block-job-change');
-    return this.#changesMode;
   }
 }
 
