@@ -31,7 +31,9 @@ function npmPackages() {
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   console.error('set-up: installing the npm packages');
   // npm's own Node may be older than `engines` asks for; the pinned Node, which everything runs on, is not.
-  must('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+  // Not `npm ci`: it insists that the lockfile names the builds of every package for every other platform, which a registry
+  // mirror need not have. The lockfile is obeyed all the same, and --no-save leaves it as it is.
+  must('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']);
   writeFileSync(stamp, wanted);
 }
 
