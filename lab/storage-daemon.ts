@@ -21,6 +21,8 @@ export interface DiskExport {
 export interface StorageDaemonOptions {
   /** A folder of its own: the sockets and the pid file are made there. Its path must be short (107 bytes with a name). */
   readonly directory: string;
+  /** Objects that the nodes use (a throttle group), as `object-add` takes them. */
+  readonly objects?: readonly BlockNode[];
   /** Added in this order, so a node comes after those that it names. */
   readonly nodes: readonly BlockNode[];
   readonly exports?: readonly DiskExport[];
@@ -79,6 +81,7 @@ export class StorageDaemon implements AsyncDisposable {
     const nbdSocket = join(options.directory, 'qsd-nbd.sock');
     const pidFile = join(options.directory, 'qsd.pid');
     const args = [
+      ...(options.objects ?? []).flatMap((object) => ['--object', JSON.stringify(object)]),
       ...options.nodes.flatMap((node) => ['--blockdev', JSON.stringify(node)]),
       '--nbd-server',
       JSON.stringify({ addr: { type: 'unix', path: nbdSocket } }),
