@@ -1,6 +1,14 @@
 import { access, constants, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type Clock, errnoOf, type FerryError, ferryError, isFerryError, messageOf } from '../base/index.ts';
+import {
+  type Clock,
+  errnoOf,
+  type FerryError,
+  ferryError,
+  isFerryError,
+  messageOf,
+  systemClock,
+} from '../base/index.ts';
 import { type Chain, chainRefusals, otherUsersOf, probeChain, storageSpace } from '../image/index.ts';
 import type { Disk, Inventory, VirtualMachine } from '../vm/index.ts';
 import { chooseDisks, leftBecause } from './choose-disks.ts';
@@ -15,7 +23,11 @@ const WRITE_RATE_OVER_MS = 1000;
  * Finds out everything that the plan is made from. Touches nothing: images are read, folders listed, and QEMU is asked
  * whether it could open a name that does not exist.
  */
-export async function takeSurvey(vm: VirtualMachine, request: MigrationRequest, clock: Clock): Promise<Survey> {
+export async function takeSurvey(
+  vm: VirtualMachine,
+  request: MigrationRequest,
+  clock: Clock = systemClock,
+): Promise<Survey> {
   const before = await vm.inventory();
   const began = clock.monotonic();
   const { chosen, unknown } = chooseDisks(before.disks, request);
