@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   appendFileSync,
   chmodSync,
@@ -152,6 +152,27 @@ describe('copyImages', () => {
       execFileSync('cmp', [at('r'), join(shm, 'r')]);
     } finally {
       rmSync(shm, { recursive: true });
+    }
+  });
+
+  test('shares blocks where the file system can', async (context) => {
+    const missing = spawnSync('mkfs.xfs', ['-V']).error;
+    context.skip(process.getuid?.() !== 0 || missing !== undefined, 'needs root and mkfs.xfs (package xfsprogs)');
+    const mount = at('xfs');
+    mkdirSync(mount);
+    writeFileSync(at('xfs.img'), '');
+    truncateSync(at('xfs.img'), 400 * MiB);
+    execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', at('xfs.img')]);
+    const mounted = spawnSync('mount', ['-o', 'loop', at('xfs.img'), mount], { encoding: 'utf8' });
+    context.skip(mounted.status !== 0, `needs a loop device and XFS: ${mounted.stderr}`);
+    try {
+      writeFileSync(join(mount, 'a'), noise(30 * MiB + 5));
+      const result = await copyImage(request(join(mount, 'a'), join(mount, 'b')));
+      expect(result).toMatchObject({ method: 'reflink', copied: 0 });
+      expect(statSync(join(mount, 'b')).mode & 0o777).toBe(0o640);
+      execFileSync('cmp', [join(mount, 'a'), join(mount, 'b')]);
+    } finally {
+      execFileSync('umount', [mount]);
     }
   });
 

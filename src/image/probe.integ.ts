@@ -218,6 +218,16 @@ describe('probeChain', () => {
     expect(await codeOf(probeChain(at('deep/200'), { format: 'qcow2' }))).toBe('BACKING_TOO_DEEP');
   });
 
+  test('refuses an image that QEMU marked corrupt', async () => {
+    img('create', '-f', 'qcow2', 'marked', '1M');
+    const bytes = readFileSync(at('marked'));
+    // The lowest byte of the incompatible features, bit 1.
+    bytes.writeUInt8(2, 79);
+    writeFileSync(at('marked'), bytes);
+    const chain = await probeChain(at('marked'), { format: 'qcow2' });
+    expect(await codeOf(Promise.try(() => checkChain(chain)))).toBe('IMAGE_CORRUPT');
+  });
+
   test('a raw base whose format nobody states cannot be moved, unless the VM states it', async () => {
     img('create', '-f', 'raw', 'unstated', '1M');
     img('create', '-f', 'qcow2', '-u', '-b', 'unstated', '-F', 'raw', 'over-unstated', '1M');

@@ -198,12 +198,14 @@ class PieceDigest {
 }
 
 async function answer(task: VerifyTask): Promise<void> {
+  let outcome: VerifyReport;
   try {
-    report(await compare(task));
+    outcome = await compare(task);
   } catch (error) {
-    report({ kind: 'failed', reason: messageOf(error) });
+    outcome = { kind: 'failed', reason: messageOf(error) };
   }
-  process.disconnect();
+  // Not before it is written.
+  process.send?.(outcome, undefined, {}, () => process.disconnect());
 }
 
 process.on('message', (order: VerifyOrder) => {
