@@ -548,6 +548,13 @@ export const ERRORS = {
     remedy: '`blockferry resume {id}` goes on with it, `blockferry abort {id}` rolls it back.',
     exit: 'failed',
   },
+  STALE_START: {
+    message:
+      '{vm} went on from old data: {image} was written to since the snapshot, but the newest data of the old run is in {overlay}; nothing was merged, and both are kept',
+    remedy:
+      'Choose one. To go on with what is in {image}, remove the overlay. To go back to the old run, stop the VM and start it from the overlay; the image below it has changed, so check its file system first.',
+    exit: 'attention',
+  },
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -1,25 +1,44 @@
+import { hostname } from 'node:os';
 import { ferryError, isFerryError, messageOf } from '../base/index.ts';
 import { Journal, type Migration as JournalRow, stateDirectory } from '../journal/index.ts';
-import { Migration } from '../migration/index.ts';
-import { QemuVm } from '../vm/index.ts';
+import { Migration, type MigrationPlan, recoverOffline } from '../migration/index.ts';
+import { processExists, QemuVm } from '../vm/index.ts';
 import type { Cli } from './cli.ts';
 import { drive, migrationDeps } from './drive.ts';
+import { endingResult } from './exit-status.ts';
 import { parseQmpAddress } from './qmp-address.ts';
 import type { CommandResult } from './terminal/renderer.ts';
 
 /**
- * Goes on with a migration that nobody drives, in the foreground.
+ * Goes on with a migration that nobody drives, in the foreground; where its QEMU is gone, brings the disks to where the VM
+ * can be started from.
  * @param way `rolled-back`: undo it; `done`: wherever it was going
  * @throws FerryError VM_GONE, VM_REPLACED, TOO_LATE; what `Migration.takeOver` throws
  */
 export async function takeOver(cli: Cli, id: string, way: 'done' | 'rolled-back'): Promise<CommandResult> {
   using journal = Journal.open(stateDirectory(cli.options.stateDir));
   const row = journal.migration(id);
+  if (row.vm.host === hostname() && !(await processExists(row.vm.process)))
+    return await recover(cli, journal, row, way);
   if (way === 'rolled-back' && journal.commitRecord(id, 'pivot')) throw ferryError('TOO_LATE', { id });
   await using vm = await reconnect(cli, journal, row);
   await using migration = await Migration.takeOver(id, migrationDeps(cli, journal, vm));
   if (way === 'rolled-back') migration.control.abort();
   return await drive(cli, migration, way);
+}
+
+/** The VM has ended, or died: its disks are brought to where it can be started from. */
+async function recover(
+  cli: Cli,
+  journal: Journal,
+  { id, vm, plan }: JournalRow,
+  way: 'done' | 'rolled-back',
+): Promise<CommandResult> {
+  cli.renderer.begin(plan as MigrationPlan);
+  const outcome = await recoverOffline(id, { journal, onEvent: (event) => cli.renderer.event(event) });
+  const { result, error } = endingResult({ id, vm }, outcome, way);
+  if (error) cli.renderer.error(error, cli);
+  return result;
 }
 
 async function reconnect(cli: Cli, journal: Journal, { id, vm }: JournalRow): Promise<QemuVm> {

@@ -148,8 +148,7 @@ export class Migration implements AsyncDisposable {
     journal.intendStep(this.plan.id, name);
     step.intend(this.#run);
     if ((await step.look(this.#run)) === 'open') await step.act(this.#run);
-    await step.confirm(this.#run);
-    journal.confirmStep(this.plan.id, name);
+    journal.confirmStep(this.plan.id, name, await step.confirm(this.#run));
     this.#emit({ type: 'step', step: name, state: 'done', ms: this.#clock.monotonic() - began });
   }
 
@@ -214,9 +213,8 @@ export class Migration implements AsyncDisposable {
 
   #attention(at: { readonly kind: 'do' | 'undo'; readonly step: StepName }, cause: FerryError): Outcome {
     const { committed } = this.#progress();
-    const where = committed
-      ? 'The target is the truth for every disk, and the guest runs there.'
-      : 'The source is the truth for every disk, and the guest runs there.';
+    const side = committed ? 'target' : 'source';
+    const where = `The ${side} is the truth for every disk: it holds every acknowledged write.`;
     const what = at.kind === 'undo' ? `undoing ${at.step} failed` : `${at.step} failed`;
     const message = `${what}: ${cause.message}. ${where} Go on with: blockferry resume ${this.plan.id}`;
     this.#deps.journal.update(this.plan.id, { state: 'attention', message });

@@ -4,6 +4,7 @@ import type { FoldJob } from '../../vm/index.ts';
 import { foldGroup } from '../fold-group.ts';
 import type { PlannedDisk } from '../plan.ts';
 import type { Run } from '../run.ts';
+import { stampImages } from '../snapshot-stamp.ts';
 import type { Step } from './step.ts';
 
 /** All overlays become active at one instant; the chain below them is immutable from then on. */
@@ -38,6 +39,7 @@ export const snapshot: Step = {
           what: `${nodes.source} is not its active node`,
         });
     }
+    return { stamps: await stampImages(run.plan) };
   },
 
   /** The guest's writes since the snapshot are merged back, and the chain is as it was. */

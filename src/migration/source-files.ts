@@ -1,0 +1,74 @@
+import { lstat, rename, rm, symlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { errnoOf } from '../base/index.ts';
+import { foldOffline, syncFolder } from '../image/index.ts';
+import type { MigrationPlan, SourceFile } from './plan.ts';
+
+/** Device and inode of a file as `DEV:INO`; undefined where there is none. Symbolic links are not followed. */
+export async function identityOf(path: string): Promise<string | undefined> {
+  try {
+    const { dev, ino } = await lstat(path, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Removes the source's files, or puts them aside, as planned. May be called again on what an interrupted attempt left.
+ * @param open files, as `DEV:INO`, that the VM has open
+ * @param warn told of each file that is left alone although it was to go, and why
+ */
+export async function letGoOfSource(
+  plan: MigrationPlan,
+  open: ReadonlySet<string>,
+  warn: (message: string) => void,
+): Promise<void> {
+  for (const file of plan.sourceFiles) if (file.action !== 'keep') await letGo(plan, file, open, warn);
+  for (const disk of plan.disks) {
+    await rm(disk.sourceOverlay, { force: true });
+    await syncFolder(dirname(disk.sourceOverlay));
+  }
+}
+
+async function letGo(
+  plan: MigrationPlan,
+  file: SourceFile,
+  open: ReadonlySet<string>,
+  warn: (message: string) => void,
+): Promise<void> {
+  const { path, realPath, action, link, renameTo } = file;
+  const found = await identityOf(realPath);
+  // An interrupted attempt has been here.
+  if (found === undefined) return addLink(plan, file);
+  if (found !== `${file.dev}:${file.ino}`) {
+    return warn(`${realPath} is not the file that was there when the migration began: it is left alone`);
+  }
+  if (open.has(found)) return warn(`${realPath} is left alone: the VM's QEMU still has it open`);
+  if (action === 'rename' && renameTo !== undefined) {
+    await mergeOverlay(plan, realPath);
+    await rename(realPath, renameTo);
+  } else {
+    await rm(realPath);
+  }
+  await syncFolder(dirname(realPath));
+  if (path !== realPath && link === undefined) warn(`the symbolic link ${path} led to ${realPath}, which is gone now`);
+  return addLink(plan, file);
+}
+
+/** A source that is kept is kept as it was at the swap, in one piece: with what the guest wrote since the snapshot. */
+async function mergeOverlay({ disks }: MigrationPlan, realPath: string): Promise<void> {
+  const disk = disks.find(({ active }) => active.realPath === realPath);
+  if (disk !== undefined && (await identityOf(disk.sourceOverlay)) !== undefined) await foldOffline(disk.sourceOverlay);
+}
+
+async function addLink({ id }: MigrationPlan, { path, link }: SourceFile): Promise<void> {
+  if (link === undefined) return;
+  // Renamed over the old name, so that there is no moment at which the VM's start command finds nothing.
+  const temporary = `${path}.link-${id}`;
+  await rm(temporary, { force: true });
+  await symlink(link, temporary);
+  await rename(temporary, path);
+  await syncFolder(dirname(path));
+}
