@@ -6,6 +6,7 @@ import type { XmlElement } from '../xml/tree.ts';
 import { type DomainDisk, summarizeDomain } from './domain-disk.ts';
 import { type FileSystem, generateNames } from './generated-name.ts';
 
+/** How a snapshot is aligned. */
 export interface AlignOptions {
   /** Where disks go that say nothing themselves. */
   readonly defaultLocation: SnapshotLocation;

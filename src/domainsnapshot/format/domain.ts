@@ -69,7 +69,15 @@ function escapeValue(text: string): string {
 
 function dumpMarkup(node: Exclude<XmlChild, XmlElement>): string {
   if (typeof node === 'string') return escapeText(node);
-  return node.kind === 'cdata' ? `<![CDATA[${node.text}]]>` : `<!--${node.text}-->`;
+  switch (node.kind) {
+    case 'cdata':
+      return `<![CDATA[${node.text}]]>`;
+    case 'comment':
+      return `<!--${node.text}-->`;
+    case 'instruction':
+      break;
+  }
+  return `<?${node.text}?>`;
 }
 
 function dump(element: XmlElement, indent: number | undefined): string {

@@ -10,6 +10,7 @@ import { formatTree } from './domain.ts';
  */
 export type FormatFlag = 'SECURE' | 'INTERNAL' | 'CURRENT';
 
+/** How a snapshot is written. */
 export interface FormatOptions {
   readonly flags?: readonly FormatFlag[];
   readonly profile?: Profile;

@@ -67,6 +67,7 @@ export interface SourceExtras {
   readonly reservations?: SourceReservations;
 }
 
+/** A file (`<source file=…>`). */
 export interface FileSource extends SourceExtras {
   readonly type: 'file';
   /** Absolute path of the file; absent when it is to be generated (see align). */
@@ -75,6 +76,7 @@ export interface FileSource extends SourceExtras {
   readonly fdGroup?: string;
 }
 
+/** A block device (`<source dev=…>`). */
 export interface BlockSource extends SourceExtras {
   readonly type: 'block';
   /** Absolute path of the device node. */
@@ -87,6 +89,7 @@ export interface NetworkCookie {
   readonly value: string;
 }
 
+/** Storage that the hypervisor reaches over the network itself (`<source protocol=…>`). */
 export interface NetworkSource extends SourceExtras {
   readonly type: 'network';
   readonly protocol: NetworkProtocol;
@@ -110,6 +113,7 @@ export interface NetworkSource extends SourceExtras {
   readonly timeout?: bigint;
 }
 
+/** An NVMe namespace behind a PCI address, without the host's driver. */
 export interface NvmeSource extends SourceExtras {
   readonly type: 'nvme';
   readonly managed?: boolean;
@@ -123,6 +127,7 @@ export interface NvmeSource extends SourceExtras {
   };
 }
 
+/** A vhost-user daemon behind a unix socket. */
 export interface VhostUserSource extends SourceExtras {
   readonly type: 'vhostuser';
   /** Path of the unix socket. */
@@ -130,6 +135,7 @@ export interface VhostUserSource extends SourceExtras {
   readonly reconnect?: { readonly enabled: boolean /** Seconds. */; readonly timeout?: number };
 }
 
+/** A vDPA device, since libvirt 9.8. */
 export interface VhostVdpaSource extends SourceExtras {
   readonly type: 'vhostvdpa';
   /** Path of the vhost-vdpa character device. */

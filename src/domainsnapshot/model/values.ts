@@ -5,6 +5,7 @@
 
 /** Where a disk's snapshot goes (`virDomainSnapshotLocation`); an unset one is left to align. `manual` since libvirt 8.2. */
 export const LOCATIONS = ['no', 'internal', 'external', 'manual'] as const;
+/** Where a disk's snapshot goes: one of `LOCATIONS`. */
 export type SnapshotLocation = (typeof LOCATIONS)[number];
 
 /** The state of the domain when the snapshot was taken (`virDomainSnapshotState`). */
@@ -22,8 +23,9 @@ export const STATES = [
 /** `nostate` is only read by the 2012 profile. */
 export type SnapshotState = (typeof STATES)[number];
 
-/** Types of storage that a snapshot's disk can have. `vhostvdpa` since libvirt 9.8. */
+/** Types of storage that a snapshot's disk can have; `vhostvdpa` since libvirt 9.8. */
 export const SOURCE_TYPES = ['file', 'block', 'network', 'nvme', 'vhostuser', 'vhostvdpa'] as const;
+/** The type of a disk's source: one of `SOURCE_TYPES`. */
 export type SourceType = (typeof SOURCE_TYPES)[number];
 
 /** Types of storage that libvirt knows and does not take for a snapshot's disk. */
@@ -71,6 +73,7 @@ export type NetworkProtocol = keyof typeof PROTOCOL_PORTS;
 
 /** How a network host is reached (`virStorageNetHostTransport`). */
 export const TRANSPORTS = ['tcp', 'unix', 'rdma'] as const;
+/** How a network host is reached: one of the transports of libvirt. */
 export type HostTransport = (typeof TRANSPORTS)[number];
 
 /** Whether a text is one of the words. */

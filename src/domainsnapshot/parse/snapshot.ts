@@ -21,6 +21,7 @@ export type ParseFlag = 'REDEFINE' | 'INTERNAL' | 'OFFLINE' | 'VALIDATE' | 'MIRR
 /** `modern`: libvirt 11.3 with mirrors. `seed-2012`: the patch of March 2012 to the letter. */
 export type Profile = 'modern' | 'seed-2012';
 
+/** How a document is read. */
 export interface ParseOptions extends ReadOptions {
   readonly flags?: readonly ParseFlag[];
   readonly profile?: Profile;
@@ -30,6 +31,7 @@ export interface ParseOptions extends ReadOptions {
   readonly now?: bigint;
 }
 
+/** What a document says, and whether it says that it is current. */
 export interface ParsedSnapshot {
   readonly snapshot: Snapshot;
   /** `<active>` of stored metadata was not 0; always false without INTERNAL. */

@@ -10,6 +10,7 @@ export const SCHEMA_FOLDER = '/usr/share/libvirt/schemas';
 
 const FILE = 'domainsnapshot.rng';
 
+/** Which schema is loaded. */
 export interface SchemaOptions {
   /** Folder with libvirt's `domainsnapshot.rng` and the files it includes. Default: `SCHEMA_FOLDER`. */
   readonly folder?: string;

@@ -19,6 +19,7 @@ export type ListFlag =
   | 'EXTERNAL'
   | 'TOPOLOGICAL';
 
+/** Which snapshots are listed. */
 export interface ListOptions {
   /** Only what is below this snapshot: its children, or with `DESCENDANTS` all. */
   readonly from?: string;

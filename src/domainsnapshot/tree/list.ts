@@ -12,6 +12,7 @@ export interface SnapshotList {
   readonly current?: string;
 }
 
+/** The list of a domain without snapshots. */
 export const EMPTY_LIST: SnapshotList = { snapshots: [] };
 
 /** The parent of each snapshot by name; undefined = a root. */

@@ -7,6 +7,7 @@ import { xpathString } from '../xml/tree.ts';
 import { checkSameDomain } from './abi.ts';
 import { nameOf, parentLinks, type SnapshotList } from './list.ts';
 
+/** What redefining needs to know. */
 export interface RedefineOptions {
   /** Uuid of the domain whose snapshots these are. */
   readonly domainUuid: string;

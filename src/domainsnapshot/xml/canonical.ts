@@ -1,4 +1,4 @@
-import { isElement, type XmlChild, type XmlElement } from './tree.ts';
+import { isElement, type XmlChild, type XmlElement, type XmlMarkup } from './tree.ts';
 
 function isBlank(node: XmlChild): boolean {
   return typeof node === 'string' && /^[ \t\r\n]*$/.test(node);
@@ -23,7 +23,7 @@ export function canonicalTree(element: XmlElement): XmlElement {
   return { ...element, children: elements.map(canonicalTree) };
 }
 
-function cdata(node: { readonly kind: 'cdata' | 'comment'; readonly text: string }): string {
+function cdata(node: XmlMarkup): string {
   return node.kind === 'cdata' ? node.text : '';
 }
 

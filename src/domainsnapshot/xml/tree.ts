@@ -8,10 +8,12 @@ export interface XmlAttribute {
 
 /** Pieces of an element that are neither elements nor plain text. */
 export interface XmlMarkup {
-  readonly kind: 'cdata' | 'comment';
+  /** For an `instruction` the text is its target and its data. */
+  readonly kind: 'cdata' | 'comment' | 'instruction';
   readonly text: string;
 }
 
+/** What an element can hold; text is a string. */
 export type XmlChild = XmlElement | XmlMarkup | string;
 
 /** An element of a document, as plain data. Entity references are expanded. */
