@@ -57,6 +57,8 @@ export class StorageDaemon {
       }
     } catch (error) {
       child.kill('SIGKILL');
+      // Or it would make its socket in a folder that is just being removed.
+      await exited;
       throw error;
     } finally {
       await rm(folder, { recursive: true, force: true });
