@@ -109,6 +109,8 @@ export interface LoadedVm {
   readonly source: string;
   readonly target: string;
   readonly stateDir: string;
+  /** The copies of the images that it began with: laid out as in the source folder. */
+  readonly pristine: string;
   readonly writers: readonly GuestWriter[];
   /**
    * Stops the writers and compares every acknowledged write, and every block that was never written, with the chain that
@@ -143,6 +145,7 @@ export async function loadedVm(lab: Lab, options: LoadedVmOptions): Promise<Load
     source,
     target,
     stateDir: await lab.storage('state'),
+    pristine,
     writers,
     check: async (pathOf) => {
       const checks: WriteCheck[] = [];

@@ -16,6 +16,8 @@ export interface DiskExport {
   readonly node: string;
   /** Default: true. */
   readonly writable?: boolean;
+  /** Dirty bitmaps of the node, for `qemu:dirty-bitmap:NAME`. */
+  readonly bitmaps?: readonly string[];
 }
 
 export interface StorageDaemonOptions {
@@ -85,9 +87,9 @@ export class StorageDaemon implements AsyncDisposable {
       ...options.nodes.flatMap((node) => ['--blockdev', JSON.stringify(node)]),
       '--nbd-server',
       JSON.stringify({ addr: { type: 'unix', path: nbdSocket } }),
-      ...(options.exports ?? []).flatMap(({ name, node, writable = true }) => [
+      ...(options.exports ?? []).flatMap(({ name, node, writable = true, bitmaps }) => [
         '--export',
-        JSON.stringify({ type: 'nbd', id: name, name, 'node-name': node, writable }),
+        JSON.stringify({ type: 'nbd', id: name, name, 'node-name': node, writable, bitmaps }),
       ]),
       '--chardev',
       `socket,id=qmp,path=${qmpSocket.replaceAll(',', ',,')},server=on,wait=off`,

@@ -121,28 +121,28 @@ describe.each(builds)('QEMU $version ($label): two chains of three images on one
   });
 });
 
-describe('one of two disks on a shared base', () => {
-  /** The chain as libvirt 10 may start it: one node for the base, which both disks stand on. */
-  const oneBaseNode = (source: string): string[] => {
-    const file = (name: string): object => ({
-      driver: 'file',
-      filename: join(source, name),
-      'node-name': `file-${name}`,
-    });
-    const nodes: object[] = [{ ...file('base.raw'), 'node-name': 'froot' }];
-    nodes.push({ driver: 'raw', 'node-name': 'root', 'read-only': true, file: 'froot' });
-    const devices: string[] = [];
-    for (const id of ['a', 'b']) {
-      nodes.push({ ...file(`${id}-middle.qcow2`), 'node-name': `fmiddle-${id}`, 'read-only': true });
-      const middle = { 'node-name': `middle-${id}`, 'read-only': true, file: `fmiddle-${id}`, backing: 'root' };
-      nodes.push({ driver: 'qcow2', ...middle });
-      nodes.push({ ...file(`${id}.qcow2`), 'node-name': `ftop-${id}` });
-      nodes.push({ driver: 'qcow2', 'node-name': `top-${id}`, file: `ftop-${id}`, backing: `middle-${id}` });
-      devices.push('-device', `virtio-blk-pci,id=${id},drive=top-${id}`);
-    }
-    return [...nodes.flatMap((node) => ['-blockdev', JSON.stringify(node)]), ...devices];
-  };
+/** The chain as libvirt 10 may start it: one node for the base, which both disks stand on. */
+const oneBaseNode = (source: string): string[] => {
+  const file = (name: string): object => ({
+    driver: 'file',
+    filename: join(source, name),
+    'node-name': `file-${name}`,
+  });
+  const nodes: object[] = [{ ...file('base.raw'), 'node-name': 'froot' }];
+  nodes.push({ driver: 'raw', 'node-name': 'root', 'read-only': true, file: 'froot' });
+  const devices: string[] = [];
+  for (const id of ['a', 'b']) {
+    nodes.push({ ...file(`${id}-middle.qcow2`), 'node-name': `fmiddle-${id}`, 'read-only': true });
+    const middle = { 'node-name': `middle-${id}`, 'read-only': true, file: `fmiddle-${id}`, backing: 'root' };
+    nodes.push({ driver: 'qcow2', ...middle });
+    nodes.push({ ...file(`${id}.qcow2`), 'node-name': `ftop-${id}` });
+    nodes.push({ driver: 'qcow2', 'node-name': `top-${id}`, file: `ftop-${id}`, backing: `middle-${id}` });
+    devices.push('-device', `virtio-blk-pci,id=${id},drive=top-${id}`);
+  }
+  return [...nodes.flatMap((node) => ['-blockdev', JSON.stringify(node)]), ...devices];
+};
 
+describe('one of two disks on a shared base', () => {
   test.each([
     { what: 'with a node of its own for each disk', shared: false },
     { what: 'with one node that both disks stand on', shared: true },
