@@ -63,7 +63,7 @@ export class Cli {
   /** Columns of the terminal; infinite where the output is none. */
   get width(): number {
     const { stdout } = this.surroundings;
-    return stdout.isTTY ? (stdout.columns ?? 80) : Number.POSITIVE_INFINITY;
+    return stdout.isTTY ? stdout.columns || 80 : Number.POSITIVE_INFINITY;
   }
 
   /**

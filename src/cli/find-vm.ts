@@ -3,6 +3,7 @@ import { ferryError } from '../base/index.ts';
 import { formatQmpAddress, type QmpAddress } from '../qmp/index.ts';
 import { type DiscoveredVm, discoverQemu, QemuVm } from '../vm/index.ts';
 import type { Cli } from './cli.ts';
+import { openJournal } from './open-journal.ts';
 import { parseQmpAddress } from './qmp-address.ts';
 
 /** How the command line names a VM. */
@@ -15,16 +16,38 @@ export interface VmChoice {
 
 /**
  * Connects to the VM that the command line names.
- * @throws FerryError USAGE when it names none or two; NO_SUCH_VM, AMBIGUOUS_VM, VM_NO_MONITOR, VM_OF_LIBVIRT; what
- *   `QemuVm.connect` throws
+ * @throws FerryError USAGE when it names none or two; NO_SUCH_VM, AMBIGUOUS_VM, VM_NO_MONITOR, VM_OF_LIBVIRT,
+ *   MIGRATION_EXISTS; what `QemuVm.connect` throws
  */
 export async function connectVm(cli: Cli, choice: VmChoice): Promise<QemuVm> {
   const { cwd, clock } = cli.surroundings;
-  const there = await discoverQemu();
-  return await QemuVm.connect(await monitorOf(choice, there, cwd), { clock });
+  const { address, vm } = await monitorOf(choice, await discoverQemu(), cwd);
+  refuseSecond(cli, address, vm);
+  return await QemuVm.connect(address, { clock });
 }
 
-async function monitorOf({ vm, qmp }: VmChoice, there: readonly DiscoveredVm[], cwd: string): Promise<QmpAddress> {
+/**
+ * Before it connects: whoever drives the first migration of a VM holds its monitor, and its jobs and overlays would be
+ * refused for the wrong reason.
+ */
+function refuseSecond(cli: Cli, address: QmpAddress, vm: DiscoveredVm | undefined): void {
+  using journal = openJournal(cli);
+  const process = vm && `/${vm.pid}/${vm.startTime}`;
+  const first = journal
+    .migrations({ unfinished: true })
+    .find((row) =>
+      process === undefined ? row.vm.address === formatQmpAddress(address) : row.vm.process.endsWith(process),
+    );
+  if (first) throw ferryError('MIGRATION_EXISTS', { vm: first.vm.name, id: first.id });
+}
+
+interface Chosen {
+  readonly address: QmpAddress;
+  /** The process, where the kernel tells. */
+  readonly vm?: DiscoveredVm;
+}
+
+async function monitorOf({ vm, qmp }: VmChoice, there: readonly DiscoveredVm[], cwd: string): Promise<Chosen> {
   if (vm !== undefined && qmp !== undefined) {
     throw ferryError('USAGE', { what: 'give the VM by its name or by --qmp, not both' });
   }
@@ -32,10 +55,11 @@ async function monitorOf({ vm, qmp }: VmChoice, there: readonly DiscoveredVm[], 
     const address = parseQmpAddress(qmp, cwd);
     const owner = await ownerOf(address, there);
     if (owner) refuseLibvirt(owner);
-    return address;
+    return { address, ...(owner && { vm: owner }) };
   }
   if (vm === undefined) throw ferryError('USAGE', { what: 'name the VM, or give its QMP socket with --qmp' });
-  return chooseMonitor(chooseVm(vm, there));
+  const chosen = chooseVm(vm, there);
+  return { address: chooseMonitor(chosen), vm: chosen };
 }
 
 /** The VM that has this socket, where the kernel says so. */

@@ -5,7 +5,7 @@ import { runCli } from './run-cli.ts';
 // A reader that goes away (`| head`, a terminal that is closed) must not end a migration halfway.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 
-process.exitCode = await runCli(process.argv.slice(2), {
+const status = await runCli(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
@@ -13,3 +13,7 @@ process.exitCode = await runCli(process.argv.slice(2), {
   cwd: process.cwd(),
   clock: systemClock,
 });
+
+// What is still open now (a connection, a helper's pipe) is nothing that is waited for, and must not keep the command from
+// ending. Writing to files, terminals and pipes is synchronous on Linux, so nothing is lost.
+process.exit(status);

@@ -1,6 +1,7 @@
 import { Command, Option, type OptionValues } from '@commander-js/extra-typings';
 import { parseSize } from '../base/units.ts';
 import type { Action, GlobalOptions } from './cli.ts';
+import { addXmlCommand } from './xml/add-xml-command.ts';
 
 /** Runs what a command loads: nothing of a command is loaded before it is the one to run. */
 export type Execute = (options: GlobalOptions, load: () => Promise<Action>) => Promise<void>;
@@ -117,6 +118,8 @@ export function buildProgram(execute: Execute, version: string): Command {
         (await import('./commands/control.ts')).ask(id, { command: 'set-speed', bytesPerSecond }),
       ),
     );
+
+  addXmlCommand(program, execute);
 
   return program;
 }

@@ -1,10 +1,9 @@
-import { EXIT, ferryError } from '../../base/index.ts';
+import { EXIT } from '../../base/index.ts';
 import { makePlan, type MigrationPlan, planRefused, takeSurvey } from '../../migration/index.ts';
-import type { QemuVm, VmIdentity } from '../../vm/index.ts';
+import type { QemuVm } from '../../vm/index.ts';
 import type { Action, Cli } from '../cli.ts';
 import { connectVm, type VmChoice } from '../find-vm.ts';
 import { type MigrationOptions, migrationRequest } from '../migration-options.ts';
-import { openJournal } from '../open-journal.ts';
 
 /** `blockferry plan`: what `migrate` would do with the same options. Touches nothing. */
 export function plan(choice: VmChoice, options: MigrationOptions): Action {
@@ -22,20 +21,12 @@ export function plan(choice: VmChoice, options: MigrationOptions): Action {
 
 /**
  * Looks, and decides what a migration will do.
- * @throws FerryError PLAN_REFUSED, MIGRATION_EXISTS
+ * @throws FerryError PLAN_REFUSED
  */
 export async function planMigration(cli: Cli, vm: QemuVm, options: MigrationOptions): Promise<MigrationPlan> {
-  refuseSecond(cli, vm.identity);
   const { disks } = await vm.inventory();
   const request = migrationRequest(options, disks, cli.surroundings.cwd);
   const { plan: made, refusals } = makePlan(await takeSurvey(vm, request, cli.clock));
   if (made === undefined) throw planRefused(vm.identity.name, refusals);
   return made;
-}
-
-/** An unfinished migration of this VM shows as jobs and overlays of its own, which would be refused for the wrong reason. */
-function refuseSecond(cli: Cli, { name, process }: VmIdentity): void {
-  using journal = openJournal(cli);
-  const first = journal.migrations({ unfinished: true }).find(({ vm }) => vm.process !== '' && vm.process === process);
-  if (first) throw ferryError('MIGRATION_EXISTS', { vm: name, id: first.id });
 }

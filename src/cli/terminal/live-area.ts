@@ -73,10 +73,8 @@ export class LiveArea {
     if (this.#closed.signal.aborted) return;
     // One column stays free: a terminal that wraps at its last column would make two rows of a full line. More lines
     // than rows could not be moved back over.
-    const lines = this.#lines(Math.max(1, (this.#out.columns ?? 80) - 1)).slice(
-      0,
-      Math.max(1, (this.#out.rows ?? 24) - 1),
-    );
+    // A terminal that does not know its size says 0.
+    const lines = this.#lines((this.#out.columns || 80) - 1).slice(0, Math.max(1, (this.#out.rows || 24) - 1));
     for (const line of lines) this.#out.write(`${line}\n`);
     this.#drawn = lines.length;
     this.#drawnAt = this.#clock.monotonic();

@@ -39,7 +39,7 @@ export class TextRenderer implements Renderer {
   }
 
   plan(plan: MigrationPlan): void {
-    const width = this.#options.live ? (this.#options.stdout.columns ?? 80) : Number.POSITIVE_INFINITY;
+    const width = this.#options.live ? this.#options.stdout.columns || 80 : Number.POSITIVE_INFINITY;
     this.#print(...planView(plan, width, this.#paint));
   }
 

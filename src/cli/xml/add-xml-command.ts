@@ -25,7 +25,10 @@ function profileOption(): Option<'--profile <NAME>', undefined, 'modern', undefi
  * Adds `blockferry xml`: what the library `blockferry/domainsnapshot` does, on files. The library, and libxml2 with it, is
  * loaded only when one of the commands runs.
  */
-export function addXmlCommand<Own extends OptionValues & GlobalOptions>(program: Command<[], Own>, execute: Execute): void {
+export function addXmlCommand<Own extends OptionValues & GlobalOptions>(
+  program: Command<[], Own>,
+  execute: Execute,
+): void {
   const xml = program
     .command('xml')
     .summary('Check and rewrite <domainsnapshot> documents.')
