@@ -10,6 +10,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { run } from '../src/base/index.ts';
 import { DEFAULT_CORPUS } from '../lab/conformance/default-corpus.ts';
 import { readCases } from '../lab/conformance/corpus.ts';
@@ -143,13 +145,16 @@ function mebibytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 }
 
-/** Parses documents, good and bad, and prints what memory the process has. */
+/** Parses documents, good and bad, in one synchronous loop, and prints what memory is in use after a collection. */
 function memory(count: number): void {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
   const all = samples(DEFAULT_CORPUS);
   const bad = Buffer.from('<domainsnapshot><name>');
   console.log('   parses        rss  js heap   external');
   for (let done = 0; done <= count; done += 1) {
     if (done % (count / 10) === 0) {
+      collect();
       const { rss, heapUsed, external } = process.memoryUsage();
       console.log(
         `${String(done).padStart(9)} ${mebibytes(rss).padStart(10)} ${mebibytes(heapUsed).padStart(8)} ${mebibytes(external).padStart(10)}`,

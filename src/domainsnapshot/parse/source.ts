@@ -23,6 +23,8 @@ function parsePciAddress(element: XmlElement): NvmeSource['address'] {
   const part = (name: string): number => unsignedProperty(element, name, 0) ?? 0;
   const address = { domain: part('domain'), bus: part('bus'), slot: part('slot'), function: part('function') };
   wordProperty(element, 'multifunction', ['on', 'off']);
+  // libvirt takes an address of nothing but a function for an empty one, and does not check it.
+  if (address.domain === 0 && address.bus === 0 && address.slot === 0) return address;
   if (address.bus > 0xff) throw xmlFault(`Invalid PCI address bus='${hex(address.bus)}', must be <= 0xFF`, element);
   if (address.slot > 0x1f) throw xmlFault(`Invalid PCI address slot='${hex(address.slot)}', must be <= 0x1F`, element);
   if (address.function > 7)
