@@ -12,7 +12,7 @@ export interface AlignOptions {
   readonly defaultLocation: SnapshotLocation;
   /** With an internal default, every disk that is asked for must be internal too. Default: false. */
   readonly uniformInternal?: boolean;
-  /** Disks that are not asked for get the default, whatever the domain says of them. Since libvirt 9.9. */
+  /** Disks that are not asked for get the default, whatever the domain says of them. Younger than libvirt 9.0. */
   readonly forceDefault?: boolean;
   /** The domain of the snapshot that is being redefined, for one that has none itself. */
   readonly existingDomain?: XmlElement;

@@ -29,7 +29,7 @@ export interface SnapshotDisk {
   readonly format?: string;
   /** Bytes of qcow2's metadata cache; absent = the default. */
   readonly metadataCacheSize?: bigint;
-  /** The snapshot is being deleted, and this disk with it. Since libvirt 9.0. */
+  /** The snapshot is being deleted, and this disk with it. */
   readonly deleteInProgress?: boolean;
   readonly mirror?: Mirror;
 }
@@ -52,7 +52,7 @@ export interface Snapshot {
   readonly state?: SnapshotState;
   readonly memory?: SnapshotMemory;
   readonly disks: readonly SnapshotDisk[];
-  /** Disks made by reverting to an external snapshot, since libvirt 9.9. Kept so that newer metadata survives. */
+  /** Disks made by reverting to an external snapshot, by libvirts younger than 9.0. Kept so that newer metadata survives. */
   readonly revertDisks?: readonly SnapshotDisk[];
   /** The full domain at the time of the snapshot. */
   readonly domain?: XmlElement;

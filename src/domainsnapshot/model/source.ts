@@ -72,7 +72,7 @@ export interface FileSource extends SourceExtras {
   readonly type: 'file';
   /** Absolute path of the file; absent when it is to be generated (see align). */
   readonly path?: string;
-  /** Name of a group of file descriptors, since libvirt 9.0. */
+  /** Name of a group of file descriptors. */
   readonly fdGroup?: string;
 }
 
@@ -135,7 +135,7 @@ export interface VhostUserSource extends SourceExtras {
   readonly reconnect?: { readonly enabled: boolean /** Seconds. */; readonly timeout?: number };
 }
 
-/** A vDPA device, since libvirt 9.8. */
+/** A vDPA device; younger than libvirt 9.0. */
 export interface VhostVdpaSource extends SourceExtras {
   readonly type: 'vhostvdpa';
   /** Path of the vhost-vdpa character device. */

@@ -23,7 +23,7 @@ export const STATES = [
 /** `nostate` is only read by the 2012 profile. */
 export type SnapshotState = (typeof STATES)[number];
 
-/** Types of storage that a snapshot's disk can have; `vhostvdpa` since libvirt 9.8. */
+/** Types of storage that a snapshot's disk can have; `vhostvdpa` is younger than libvirt 9.0. */
 export const SOURCE_TYPES = ['file', 'block', 'network', 'nvme', 'vhostuser', 'vhostvdpa'] as const;
 /** The type of a disk's source: one of `SOURCE_TYPES`. */
 export type SourceType = (typeof SOURCE_TYPES)[number];

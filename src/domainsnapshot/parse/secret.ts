@@ -73,7 +73,7 @@ function parseIvgen(element: XmlElement): NonNullable<SourceEncryption['ivgen']>
   return { name, ...(hash === undefined ? {} : { hash }) };
 }
 
-/** Formats of `<encryption>`; `luks-any` since libvirt 9.3. */
+/** Formats of `<encryption>`; `luks-any` is younger than libvirt 9.0. */
 const FORMATS = ['default', 'qcow', 'luks', 'luks2', 'luks-any'];
 
 /** `<encryption>` of a source. A cipher is only read for luks. */

@@ -22,7 +22,7 @@ export interface SchemaOptions {
 export class SnapshotSchema implements Disposable {
   /** The file that it was read from. */
   readonly path: string;
-  /** Whether the schema is of a libvirt that knows `<revertDisks>` (9.9 and later). */
+  /** Whether the schema is of a libvirt that knows `<revertDisks>` (11.3 does, 9.0 does not). */
   readonly knowsRevertDisks: boolean;
   readonly #schema: RelaxNgSchema;
 
