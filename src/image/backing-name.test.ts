@@ -17,6 +17,8 @@ describe('backing names', () => {
   test('what relativeBackingName makes leads back to the file, and never to a protocol', () => {
     fc.assert(
       fc.property(path, path, (from, to) => {
+        // An image is no folder that the other lies in.
+        fc.pre(!from.startsWith(`${to}/`));
         const stored = relativeBackingName(from, to);
         expect(isProtocolName(stored)).toBe(false);
         expect(stored.startsWith('/')).toBe(false);
