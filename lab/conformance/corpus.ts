@@ -30,6 +30,8 @@ export interface ConformanceCase {
   readonly formatFlags?: readonly FormatFlag[];
   readonly uuid?: string;
   readonly creationTime?: number;
+  /** Recorded with the qemu driver's handling of the cookie. */
+  readonly cookieAware?: boolean;
   readonly setState?: SnapshotState;
   readonly domain?: string;
   readonly domainFrom?: 'snapshot' | 'existing';
@@ -41,6 +43,9 @@ export interface ConformanceCase {
 
 /** The version whose answer is the target where the two differ. */
 export const TARGET_VERSION = '11.3.0';
+
+/** The other one. */
+export const OLD_VERSION = '9.0.0';
 
 /** Reads `cases.json` of a folder in the corpus format. */
 export function readCases(folder: string): readonly ConformanceCase[] {

@@ -29,6 +29,11 @@ export interface ParseOptions extends ReadOptions {
   readonly schema?: SnapshotSchema;
   /** Seconds since 1970, for snapshots that are new (without REDEFINE); 0 = no clock. Default: the system's. */
   readonly now?: bigint;
+  /**
+   * What of the hypervisor's cookie is kept: `all` (default), or only what libvirt's qemu driver knows (`cpu` and
+   * `slirpHelper`), as that driver does.
+   */
+  readonly cookie?: 'all' | 'qemu';
 }
 
 /** What a document says, and whether it says that it is current. */
@@ -42,6 +47,7 @@ interface Reading {
   readonly root: XmlElement;
   readonly flags: ReadonlySet<ParseFlag>;
   readonly modern: boolean;
+  readonly cookie: ParseOptions['cookie'];
 }
 
 /** The fields that only redefining reads (section REDEFINE of docs/domainsnapshot.md), in the order of libvirt's checks. */
@@ -125,10 +131,15 @@ function parseActive({ root }: Reading): boolean {
   return active !== 0;
 }
 
-/** The cookie is kept with its element even if that is empty: it says that there was one. */
-function parseCookie(root: XmlElement): XmlElement | undefined {
+/** The notes that libvirt's qemu driver knows, in the order in which it writes them. */
+const QEMU_NOTES = ['cpu', 'slirpHelper'];
+
+/** The cookie is kept even if it is empty: it says that there was one. */
+function parseCookie(root: XmlElement, cookies: ParseOptions['cookie']): XmlElement | undefined {
   const cookie = childNamed(root, 'cookie');
-  return cookie && canonicalTree(cookie);
+  if (cookie === undefined || cookies !== 'qemu') return cookie && canonicalTree(cookie);
+  const children = QEMU_NOTES.flatMap((name) => childNamed(cookie, name) ?? []);
+  return canonicalTree({ ...cookie, children });
 }
 
 function parseRoot(reading: Reading, now: bigint): ParsedSnapshot {
@@ -146,7 +157,7 @@ function parseRoot(reading: Reading, now: bigint): ParsedSnapshot {
   const revertDisks = redefine && modern ? select(root, 'revertDisks').flatMap(elementsOf) : [];
   const reverted = revertDisks.map((element) => parseDisk(element, diskContext(flags)));
   const current = flags.has('INTERNAL') && parseActive(reading);
-  const cookie = offline || !modern ? undefined : parseCookie(root);
+  const cookie = offline || !modern ? undefined : parseCookie(root, reading.cookie);
   const created = redefine || now === 0n ? {} : { creationTime: now };
   const finalName = name ?? (now === 0n ? undefined : String(now));
   const snapshot: Snapshot = {
@@ -192,6 +203,7 @@ export function parseSnapshot(xml: string | Uint8Array, options: ParseOptions = 
     root: document.root,
     flags: new Set(options.flags),
     modern: options.profile !== 'seed-2012',
+    cookie: options.cookie,
   };
   return locating(document, () => {
     checkRoot(document.root, reading.modern);
