@@ -42,7 +42,8 @@ export function buildPackage(out: string): void {
     writeFileSync(path, publishedDeclaration(readFileSync(path, 'utf8')));
   }
   cpSync(join(ROOT, 'src', 'journal', 'sql'), join(lib, 'journal', 'sql'), { recursive: true });
-  for (const name of ['LICENSE', 'README.md', 'docs']) cpSync(join(ROOT, name), join(out, name), { recursive: true });
+  for (const name of ['LICENSE', 'README.md', 'ARCHITECTURE.md', 'docs'])
+    cpSync(join(ROOT, name), join(out, name), { recursive: true });
   const manifest = publishedManifest(JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as object);
   writeFileSync(join(out, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   for (const path of Object.values((manifest as { bin: Record<string, string> }).bin))
