@@ -56,7 +56,8 @@ export class CaseRunner {
       return this.#judgeAnswer(one);
     } catch (error) {
       if (error instanceof Skip) return { result: 'skipped', reason: error.message };
-      throw error;
+      // Anything but an error of libvirt's is a fault of ours, and of this case only.
+      return { result: 'failed', diff: error instanceof Error ? (error.stack ?? error.message) : String(error) };
     }
   }
 
