@@ -63,7 +63,8 @@ export class CaseRunner {
 
   #judgeValidity(one: ConformanceCase): Outcome {
     const problems = this.#needSchema().problems(this.#read(one.input));
-    const other = one.byVersion?.[this.#versionFor(one)];
+    const version = this.#versionFor(one);
+    const other = one.byVersion?.[version];
     const valid = other === undefined ? one.kind === 'schema-valid' : other === 'valid';
     if ((problems.length === 0) === valid) return PASSED;
     return { result: 'failed', diff: valid ? `- valid\n+ ${problems.join('\n+ ')}` : '- invalid\n+ valid' };
@@ -79,7 +80,8 @@ export class CaseRunner {
   }
 
   #judgeAnswer(one: ConformanceCase): Outcome {
-    const expected = one.byVersion?.[this.#versionFor(one)] ?? one.expected;
+    const version = this.#versionFor(one);
+    const expected = one.byVersion?.[version] ?? one.expected;
     const actual = this.#answer(one);
     if (typeof expected === 'string') {
       const text = this.#read(expected).toString('utf8');
