@@ -3,6 +3,7 @@ export { type DomainDisk, type DomainSummary, summarizeDomain } from './align/do
 export { type FileSystem, generatedName } from './align/generated-name.ts';
 export { DomainSnapshotError, type ErrorPlace, LIBVIRT_CODES, type LibvirtCode } from './errors.ts';
 export { type FormatFlag, type FormatOptions, formatSnapshot } from './format/snapshot.ts';
+export type { Profile } from './model/profile.ts';
 export {
   hasPathOrFormat,
   isExternal,
@@ -30,7 +31,6 @@ export {
   type ParseOptions,
   parseDomainDocument,
   parseSnapshot,
-  type Profile,
 } from './parse/snapshot.ts';
 export type { SchemaMirror } from './schema/hunk.ts';
 export { loadSnapshotSchema, SCHEMA_FOLDER, type SchemaOptions, SnapshotSchema } from './schema/schema.ts';

@@ -1,5 +1,5 @@
 import type { Snapshot, SnapshotDisk } from '../model/snapshot.ts';
-import type { Profile } from '../parse/snapshot.ts';
+import type { Profile } from '../model/profile.ts';
 import { XmlWriter } from '../xml/writer.ts';
 import { formatDisk, formatDisk2012 } from './disk.ts';
 import { formatTree } from './domain.ts';

@@ -3,7 +3,7 @@ import { property, select, type XmlElement, xpathString } from '../xml/tree.ts';
 import { Fault, xmlFault } from './fault.ts';
 import { LOCATIONS } from '../model/values.ts';
 import { wordProperty } from './property.ts';
-import { normalUuid } from './secret.ts';
+import { normalUuid } from '../model/uuid.ts';
 
 /** What runs a domain (`virDomainVirtType`). */
 const DOMAIN_TYPES = [

@@ -1,5 +1,6 @@
 import { DomainSnapshotError } from '../errors.ts';
 import type { Snapshot, SnapshotDisk } from '../model/snapshot.ts';
+import type { Profile } from '../model/profile.ts';
 import { isOneOf, type SnapshotState, STATES } from '../model/values.ts';
 import type { SnapshotSchema } from '../schema/schema.ts';
 import { canonicalTree } from '../xml/canonical.ts';
@@ -17,9 +18,6 @@ import { signed32, signed64 } from './number.ts';
  * too. `DISKS` means something in the 2012 profile only.
  */
 export type ParseFlag = 'REDEFINE' | 'INTERNAL' | 'OFFLINE' | 'VALIDATE' | 'MIRROR' | 'TYPED_MIRROR' | 'DISKS';
-
-/** `modern`: libvirt 11.3 with mirrors. `seed-2012`: the patch of March 2012 to the letter. */
-export type Profile = 'modern' | 'seed-2012';
 
 /** How a document is read. */
 export interface ParseOptions extends ReadOptions {

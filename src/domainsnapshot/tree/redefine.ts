@@ -2,7 +2,7 @@ import { alignDisks } from '../align/align.ts';
 import type { FileSystem } from '../align/generated-name.ts';
 import { DomainSnapshotError } from '../errors.ts';
 import { isExternal, type Snapshot } from '../model/snapshot.ts';
-import { normalUuid } from '../parse/secret.ts';
+import { normalUuid } from '../model/uuid.ts';
 import { xpathString } from '../xml/tree.ts';
 import { checkSameDomain } from './abi.ts';
 import { nameOf, parentLinks, type SnapshotList } from './list.ts';
