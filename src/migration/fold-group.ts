@@ -10,19 +10,25 @@ import type { Run } from './run.ts';
  * the finalize. After the record the overlays are stale and would hide newer writes, so nothing may open them again.
  *
  * `fold` is the end of a migration, on the target; `fold-back` its undoing, on the source.
+ *
+ * @param all the folds of the whole group; a disk that does not run on its overlay (any more) needs none
  */
-export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', folds: readonly FoldJob[]): Promise<void> {
-  if (folds.length === 0) return;
+export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', all: readonly FoldJob[]): Promise<void> {
   const { vm, ledger, journal, plan } = run;
-  const ids = folds.map(({ job }) => job);
+  const every = all.map(({ job }) => job);
   if (journal.commitRecord(plan.id, kind) !== undefined) {
-    // Somebody died between the record and the last finalize: what is still held goes forward.
-    await finishGroup(run, ids);
-    ledger.gone('job', ...ids);
+    // Somebody died between the record and the last finalize: what is still held goes forward. The jobs of disks that
+    // were released are there to be dismissed, too.
+    await finishGroup(run, every);
+    ledger.gone('job', ...every);
     return;
   }
   // Jobs of an interrupted attempt that did not come to its record: the merge begins again.
-  await cancelGroup(run, ids);
+  await cancelGroup(run, every);
+  const folds: FoldJob[] = [];
+  for (const fold of all) if ((await vm.activeNode(fold.disk)) === fold.overlay) folds.push(fold);
+  if (folds.length === 0) return;
+  const ids = folds.map(({ job }) => job);
   for (const { disk, job } of folds) ledger.plan('job', job, kind, disk);
   for (const fold of folds) {
     await vm.startFold(fold);

@@ -95,13 +95,16 @@ export class Migration implements AsyncDisposable {
 
   /**
    * Goes on with an unfinished migration that nobody drives.
-   * @throws FerryError MIGRATION_OWNED, MIGRATION_FINISHED
+   * @throws FerryError MIGRATION_OWNED, MIGRATION_FINISHED; VM_REPLACED when the QEMU behind `deps.vm` is not the one that
+   *   it began with: a VM that was started anew knows nothing of its overlays, and a rollback would remove what they hold
    */
   static async takeOver(id: string, deps: MigrationDeps): Promise<Migration> {
     const row = deps.journal.migration(id);
     if (row.state === 'done' || row.state === 'rolled-back') {
       throw ferryError('MIGRATION_FINISHED', { id, state: row.state });
     }
+    const { name, address, process: known } = deps.vm.identity;
+    if (known !== row.vm.process) throw ferryError('VM_REPLACED', { vm: name, address });
     const plan = row.plan as MigrationPlan;
     const control = new RunControl(new CopyControl({ speed: plan.request.bandwidth }));
     const owner = await claim(id, control, deps);

@@ -14,6 +14,11 @@ export function mirrorFault(disk: PlannedDisk, job: JobState | undefined): Ferry
   if (job.error !== undefined) return fail(job.error);
   if (job.ioStatus !== undefined && job.ioStatus !== 'ok') return fail(`its I/O status is ${job.ioStatus}`);
   if (job.status === 'aborting' || job.status === 'concluded') return fail(`the mirror job has ended (${job.status})`);
+  // Only the swap itself holds the guest's I/O, and it does not look here any more. Whoever has begun one and died before
+  // its commit record left the guest waiting: back, at once.
+  if (job.status === 'waiting' || job.status === 'pending') {
+    return fail('a swap was begun and broken off before its commit record');
+  }
   return undefined;
 }
 

@@ -17,12 +17,9 @@ export const fold: Step = {
 
   async act(run) {
     const { plan, vm, ledger } = run;
-    const folds: FoldJob[] = [];
-    for (const { id, jobs, nodes } of plan.disks) {
-      if ((await vm.activeNode(id)) === nodes.mirror) {
-        folds.push({ disk: id, job: jobs.fold, overlay: nodes.mirror, base: nodes.base });
-      }
-    }
+    const folds = plan.disks.map(({ id, jobs, nodes }): FoldJob => {
+      return { disk: id, job: jobs.fold, overlay: nodes.mirror, base: nodes.base };
+    });
     await foldGroup(run, 'fold', folds);
     const nodes = plan.disks.map((disk) => disk.nodes.mirror);
     await vm.closeNodes(nodes);

@@ -45,12 +45,9 @@ export const snapshot: Step = {
   /** The guest's writes since the snapshot are merged back, and the chain is as it was. */
   async undo(run) {
     const { plan, vm, ledger } = run;
-    const folds: FoldJob[] = [];
-    for (const { id, jobs, nodes, active } of plan.disks) {
-      if ((await vm.activeNode(id)) === nodes.source) {
-        folds.push({ disk: id, job: jobs.foldBack, overlay: nodes.source, base: active.node });
-      }
-    }
+    const folds = plan.disks.map(({ id, jobs, nodes, active }): FoldJob => {
+      return { disk: id, job: jobs.foldBack, overlay: nodes.source, base: active.node };
+    });
     await foldGroup(run, 'fold-back', folds);
     const nodes = plan.disks.map((disk) => disk.nodes.source);
     await vm.closeNodes(nodes);
