@@ -286,6 +286,12 @@ export const ERRORS = {
       'Persistent bitmaps move, but not with --no-fold. Remove the others (block-dirty-bitmap-remove) and make a full backup afterwards.',
     exit: 'refused',
   },
+  LINK_FORMAT: {
+    message:
+      'disk {disk}: a link at {image} would lead from a raw image to a qcow2 overlay, which the VM would read as raw',
+    remedy: 'Leave out --no-fold or --leave-link, or name the other disks with --disk.',
+    exit: 'refused',
+  },
   DISK_CHAIN_DIFFERS: {
     message: 'disk {disk}: the VM has {running} open where the image headers lead to {stored}',
     remedy: 'The VM was started with another chain than its images name. Repair the header (qemu-img rebase -u) first.',

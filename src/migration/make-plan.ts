@@ -1,10 +1,11 @@
 import { basename, dirname, join } from 'node:path';
 import { type FerryError, ferryError, formatSize } from '../base/index.ts';
-import { type ImageInfo, relativeBackingName } from '../image/index.ts';
+import type { ImageInfo } from '../image/index.ts';
 import { chooseDisks } from './choose-disks.ts';
 import type { MigrationPlan, PlannedCopy, PlannedDisk, PlannedStorage, SourceFile } from './plan.ts';
 import { refusals } from './refusals.ts';
 import type { Survey, SurveyedDisk } from './survey.ts';
+import { targetBacking } from './target-backing.ts';
 
 /** Bytes per second that a copy is taken to reach where no limit is given. A guess for the estimate, never a limit. */
 const ASSUMED_COPY_RATE = 100 * 2 ** 20;
@@ -113,7 +114,7 @@ function planCopies(survey: Survey): PlannedCopy[] {
         fileSize: image.fileSize,
         owner: image.owner,
         ...(below && {
-          backing: { name: relativeBackingName(target, targetOf(folder, below)), format: formatOf(below) },
+          backing: { name: targetBacking(survey.request, target, targetOf(folder, below)), format: formatOf(below) },
         }),
         disks: [disk.id],
       });

@@ -1,6 +1,7 @@
 import { basename, dirname, join, sep } from 'node:path';
 import { type FerryError, ferryError } from '../base/index.ts';
 import { chooseDisks, leftBecause } from './choose-disks.ts';
+import type { MigrationRequest } from './request.ts';
 import type { Survey, SurveyedDisk } from './survey.ts';
 
 /** Every reason to refuse, found before anything is touched; empty when there is none. Space is the plan's. */
@@ -22,12 +23,12 @@ export function refusals(survey: Survey): FerryError[] {
     const reasons = left.map(({ disk, reason }) => `${disk}: ${reason}`).join('; ');
     found.push(ferryError('NO_DISK_TO_MOVE', { vm, reasons: reasons || 'it has no drives' }));
   }
-  for (const disk of disks) found.push(...diskRefusals(disk, survey.request.fold), ...targetRefusals(survey, disk));
+  for (const disk of disks) found.push(...diskRefusals(disk, survey.request), ...targetRefusals(survey, disk));
   found.push(...nameRefusals(survey));
   return unique(found);
 }
 
-function diskRefusals({ disk, refusals }: SurveyedDisk, fold: boolean): FerryError[] {
+function diskRefusals({ disk, refusals, chain }: SurveyedDisk, { fold, leaveLink }: MigrationRequest): FerryError[] {
   const stays = leftBecause(disk);
   if (stays !== undefined) return [ferryError('DISK_STAYS', { disk: disk.id, reason: stays })];
   const found: FerryError[] = [];
@@ -44,6 +45,10 @@ function diskRefusals({ disk, refusals }: SurveyedDisk, fold: boolean): FerryErr
   }
   for (const { path, filename, protocol } of disk.images) {
     if (path === undefined) found.push(ferryError('DISK_NOT_A_FILE', { disk: disk.id, image: filename, protocol }));
+  }
+  const [active] = chain;
+  if (leaveLink && !fold && active?.format === 'raw') {
+    found.push(ferryError('LINK_FORMAT', { disk: disk.id, image: active.path }));
   }
   return [...found, ...refusals];
 }

@@ -4,6 +4,7 @@ import { ferryError } from '../../base/index.ts';
 import { createOverlay, relativeBackingName, syncFolder } from '../../image/index.ts';
 import type { PlannedDisk } from '../plan.ts';
 import type { Run } from '../run.ts';
+import { targetBacking } from '../target-backing.ts';
 import type { Step } from './step.ts';
 
 /** The overlay beside each active image, and its twin on the target: empty, and of the disk's size to the byte. */
@@ -33,7 +34,7 @@ export const prepare: Step = {
       });
       await createOverlay({
         path: disk.targetOverlay,
-        backing: { name: relativeBackingName(disk.targetOverlay, disk.target), format },
+        backing: { name: targetBacking(plan.request, disk.targetOverlay, disk.target), format },
         ...common,
       });
       ledger.made('file', disk.sourceOverlay, disk.targetOverlay);
