@@ -1,7 +1,7 @@
 import type { CommandReturns } from '../../qmp/index.ts';
 import type { Disk, ImageNode, NodeSettings } from '../inventory.ts';
 import { type BlockGraph, nodeChain } from './block-graph.ts';
-import type { StartSettings } from './command-line.ts';
+import { deviceKey, type StartSettings } from './command-line.ts';
 
 type BlockInfo = CommandReturns<'query-block'>[number];
 type BlockStats = CommandReturns<'query-blockstats'>[number];
@@ -93,13 +93,13 @@ function describeImage(format: GraphNode, file: GraphNode, { absolute }: BlockFa
 }
 
 function describeSettings(
-  { inserted, device }: BlockInfo,
+  { inserted, device, qdev }: BlockInfo,
   node: string | undefined,
   { started }: BlockFacts,
 ): NodeSettings {
-  // A node of ours took another's place in an earlier migration and was given `unmap` if that one had it; what QMP does
-  // not show cannot be read back, and passing on the guest's discards loses nothing.
-  const known = started.get(node ?? '') ?? started.get(device);
+  // A node of ours took another's place in an earlier migration and was given its settings: those that the device was
+  // started with. Of a device that was plugged in later nothing is known, and passing on the guest's discards loses nothing.
+  const known = started.get(node ?? '') ?? started.get(device) ?? started.get(deviceKey(deviceId(qdev ?? '')));
   return {
     direct: inserted?.cache.direct ?? false,
     detectZeroes: inserted?.detect_zeroes ?? 'off',
