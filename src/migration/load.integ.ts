@@ -1,0 +1,86 @@
+import { readdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { loadedVm, migrate } from '../../lab/engine.ts';
+import { Lab, type LabDisk, qemuBuilds } from '../../lab/index.ts';
+import { Journal } from '../journal/index.ts';
+import { QmpClient } from '../qmp/index.ts';
+
+const MiB = 2 ** 20;
+const { builds } = await qemuBuilds();
+
+const disk = async (lab: Lab, folder: string, id: string, seed: number): Promise<LabDisk> => {
+  const path = join(folder, `${id}.qcow2`);
+  await lab.image({ path, format: 'qcow2', size: 48 * MiB, fill: { bytes: 16 * MiB, seed } });
+  return { id, path, format: 'qcow2' };
+};
+
+describe.each(builds)('QEMU $version ($label): a guest that writes as much as it can', (build) => {
+  test('two disks with 16 writes in flight each are swapped, and the VM runs', async () => {
+    await using lab = await Lab.open({ name: 'load', build });
+    const loaded = await loadedVm(lab, {
+      disks: async (source) => [await disk(lab, source, 'a', 1), await disk(lab, source, 'b', 2)],
+      writers: (disks) =>
+        disks.map(({ id }, n) => ({ disk: id, seed: n + 1, region: { offset: 8 * MiB, length: 16 * MiB } })),
+    });
+    const { vm, source, target, stateDir, writers } = loaded;
+    const load = { pattern: 'randwrite', depth: 16, offset: 24 * MiB, size: 24 * MiB } as const;
+    const loads = [await vm.startFio({ disk: 'a', ...load }), await vm.startFio({ disk: 'b', ...load })];
+
+    const { outcome, plan, events } = await migrate(vm, { stateDir, request: { to: target } });
+
+    expect(outcome.kind, JSON.stringify(events.filter(({ type }) => type === 'failed'))).toBe('done');
+    const holds = events.flatMap((event) => (event.type === 'held' ? [`${event.kind} ${event.ms.toFixed(1)} ms`] : []));
+    expect(holds).toHaveLength(2);
+    using journal = Journal.open(stateDir, { readOnly: true });
+    const stops = journal.ledger(plan.id, { kind: 'job' }).filter(({ name }) => name.startsWith('stopped-'));
+    expect(stops.filter(({ state }) => state !== 'gone')).toEqual([]);
+    console.info(
+      `QEMU ${build.version}: I/O held at the ${holds.join(', the ')}; processors stopped ${stops.length} times`,
+    );
+    // Stopped or not, they run now, and so do the loads.
+    await using qmp = await QmpClient.connect({ path: vm.qmpPath });
+    expect((await qmp.execute('query-status')).status).toBe('running');
+    await Promise.all(writers.map((writer) => writer.advanced(20)));
+    for (const fio of loads) {
+      const { error, write } = await fio.stop();
+      expect(error).toBe(0);
+      expect(write.ios).toBeGreaterThan(0);
+    }
+    const checks = await loaded.check(({ path = '' }) => join(target, basename(path)));
+    expect(checks.map(({ lostCount, damagedCount }) => [lostCount, damagedCount])).toEqual([
+      [0, 0],
+      [0, 0],
+    ]);
+    expect(await vm.ioErrors()).toEqual([]);
+    expect(await readdir(source)).toEqual([]);
+  });
+});
+
+test('two VMs are migrated at once, from the same folder to the same folder', async () => {
+  await using lab = await Lab.open({ name: 'two VMs' });
+  const loaded = await Promise.all(
+    ['one', 'two'].map((name, n) =>
+      loadedVm(lab, {
+        name,
+        disks: async (source) => [await disk(lab, source, name, n + 1)],
+        writers: () => [{ disk: name, seed: n + 1, rate: 100, region: { offset: 8 * MiB, length: 32 * MiB } }],
+      }),
+    ),
+  );
+
+  const results = await Promise.all(
+    loaded.map(({ vm, stateDir, target }) => migrate(vm, { stateDir, request: { to: target } })),
+  );
+
+  expect(results.map(({ outcome }) => outcome.kind)).toEqual(['done', 'done']);
+  for (const one of loaded) {
+    const { source, target, vm, writers } = one;
+    await Promise.all(writers.map((writer) => writer.advanced(20)));
+    const checks = await one.check(({ path = '' }) => join(target, basename(path)));
+    expect(checks.map(({ lostCount, damagedCount }) => [lostCount, damagedCount])).toEqual([[0, 0]]);
+    expect(await vm.ioErrors()).toEqual([]);
+    expect(await readdir(source)).toEqual([]);
+    expect((await readdir(target)).toSorted()).toEqual(['one.qcow2', 'two.qcow2']);
+  }
+});
