@@ -10,6 +10,9 @@ const QUIT_MS = 2000;
 const KILL_MS = 10_000;
 const STDERR_TAIL = 8192;
 
+/** Its monitor is ours alone, so a greeting that is late only says that the host is busy. */
+const GREETING_MS = 120_000;
+
 /**
  * A qemu-storage-daemon of our own with its monitor. It lives no longer than this process: the kernel kills it when we
  * die (PR_SET_PDEATHSIG), so that nothing goes on writing unwatched. It runs in a session of its own, for a Ctrl-C on
@@ -49,7 +52,11 @@ export class StorageDaemon {
       while (true) {
         if (ended !== undefined) throw startFailure(program, ended, argv);
         try {
-          return new StorageDaemon(child, exited, await QmpClient.connect({ path }, signal ? { signal } : {}));
+          return new StorageDaemon(
+            child,
+            exited,
+            await QmpClient.connect({ path }, { connectTimeoutMs: GREETING_MS, ...(signal && { signal }) }),
+          );
         } catch (error) {
           if (!isFerryError(error, 'QMP_NO_SOCKET', 'QMP_REFUSED')) throw error;
           await systemClock.sleep(CONNECT_RETRY_MS, signal);

@@ -5,6 +5,8 @@ export type MigrationEvent =
   | { readonly type: 'started'; readonly vm: string; readonly disks: readonly string[] }
   /** Another process went on with it. */
   | { readonly type: 'taken-over'; readonly pid: number }
+  /** The guest's I/O was found held by somebody who died in a swap; it goes on, on this side. */
+  | { readonly type: 'freed'; readonly kind: 'pivot' | 'fold' | 'fold-back'; readonly side: 'source' | 'target' }
   | {
       readonly type: 'step';
       readonly step: StepName;
@@ -14,8 +16,11 @@ export type MigrationEvent =
   | { readonly type: 'paused' }
   | { readonly type: 'resumed' }
   | { readonly type: 'speed'; readonly bytesPerSecond: number }
-  /** The guest's I/O was held from the first `job-complete` to the last `job-finalize`. */
-  | { readonly type: 'held'; readonly kind: 'pivot' | 'fold'; readonly ms: number; readonly disks: number }
+  /**
+   * The guest's I/O was held: from the first `job-complete` to the last `job-finalize` (`pivot`, `fold`), or, on QEMUs that
+   * would miss writes otherwise, while mirrors or folds were started (`start`).
+   */
+  | { readonly type: 'held'; readonly kind: 'pivot' | 'fold' | 'start'; readonly ms: number; readonly disks: number }
   /** A copy was read back from the target's storage and is its source, byte for byte. */
   | { readonly type: 'verified'; readonly target: string; readonly bytes: number; readonly digest: string }
   | { readonly type: 'warning'; readonly message: string }

@@ -4,6 +4,7 @@ import { commitRecord } from './commit-record.ts';
 import { cancelGroup, finishGroup, jobGroup } from './job-group.ts';
 import { pivot } from './pivot.ts';
 import type { Run } from './run.ts';
+import { noteStop, wakeVm } from './vm-stop.ts';
 
 /**
  * Merges overlays into the images below them while the guest runs, as a swap of its own: held `pending`, a record, then
@@ -30,10 +31,14 @@ export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', all: reado
   if (folds.length === 0) return;
   const ids = folds.map(({ job }) => job);
   for (const { disk, job } of folds) ledger.plan('job', job, kind, disk);
-  for (const fold of folds) {
-    await vm.startFold(fold);
-    ledger.made('job', fold.job);
+  const began = run.clock.monotonic();
+  try {
+    await vm.startFolds(folds, noteStop(run));
+  } finally {
+    const ms = run.clock.monotonic() - began;
+    if (await wakeVm(run)) run.emit({ type: 'held', kind: 'start', ms, disks: folds.length });
   }
+  ledger.made('job', ...ids);
   const swap = jobGroup(run, ids);
   try {
     await untilReady(run, folds);

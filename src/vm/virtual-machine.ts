@@ -77,8 +77,12 @@ export interface VirtualMachine extends AsyncDisposable {
 
   /** The snapshot: all overlays become active at one instant, or none does. */
   snapshot(overlays: readonly OverlayNode[]): Promise<void>;
-  /** Opens the mirror of one disk on the source's immutable chain and starts copying its overlay. */
-  startMirror(mirror: MirrorNode): Promise<void>;
+  /**
+   * Opens the mirrors on the source's immutable chain and starts copying their overlays. When it resolves, every write of
+   * the guest, before and after, is copied or is going to be.
+   * @param beforeStop called before the VM's processors are stopped, which some VMs need for this; `wake` lets them go on
+   */
+  startMirrors(mirrors: readonly MirrorNode[], beforeStop: () => void): Promise<void>;
   /** How these jobs stand; a job that does not exist is not in the answer. */
   jobs(ids: readonly string[]): Promise<readonly JobState[]>;
   /** Resolves when one of these jobs may have changed its state, and at the latest after `ms` milliseconds. */
@@ -96,15 +100,15 @@ export interface VirtualMachine extends AsyncDisposable {
   hold(jobs: readonly string[], beforeStop: () => void): Promise<void>;
   /** Second half: the swap takes place, and the guest's I/O goes on. The point of no return. */
   release(jobs: readonly string[]): Promise<void>;
-  /** Lets the processors go on where `hold` has stopped them. */
+  /** Lets the processors go on where one of the above has stopped them. */
   wake(): Promise<void>;
   /** After `release`: waits until the jobs are over and takes them away. @throws FerryError SWAP_FAILED */
   settle(jobs: readonly string[]): Promise<void>;
   /** Ends the jobs in whatever state they are without a swap; the guest goes on where it was. Done when they are gone. */
   cancel(jobs: readonly string[]): Promise<void>;
 
-  /** Starts merging an overlay into the image below it; swapped by `hold` and `release`. */
-  startFold(fold: FoldJob): Promise<void>;
+  /** Starts merging overlays into the images below them; swapped by `hold` and `release`. `beforeStop` as for mirrors. */
+  startFolds(folds: readonly FoldJob[], beforeStop: () => void): Promise<void>;
   /** Closes these nodes, in this order. A node that does not exist, or that QEMU closes by itself, is no error. */
   closeNodes(names: readonly string[]): Promise<void>;
   /** The same for nodes of the VM's own: one that something else still uses stays open, and that is no error. */

@@ -39,6 +39,7 @@ export function eventText(event: MigrationEvent, paint: Paint): string | undefin
         : `speed: at most ${formatRate(event.bytesPerSecond)} from now on`;
     }
     case 'held': {
+      if (event.kind === 'start') return `the guest stood still for ${event.ms.toFixed(1)} ms while jobs were started`;
       // The figure itself is a line of the summary.
       return event.kind === 'pivot' ? `swapped: ${count(event.disks, 'disk')} at one instant` : undefined;
     }

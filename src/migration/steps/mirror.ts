@@ -3,6 +3,7 @@ import { cancelGroup } from '../job-group.ts';
 import { checkMirrors } from '../mirror-health.ts';
 import type { PlannedDisk } from '../plan.ts';
 import type { Run } from '../run.ts';
+import { noteStop, wakeVm } from '../vm-stop.ts';
 import type { Step } from './step.ts';
 
 /** Each write of the guest lands on both sides from here on. */
@@ -21,14 +22,20 @@ export const mirror: Step = {
     }
   },
 
-  async act({ plan, vm, ledger }) {
+  async act(run) {
+    const { plan, vm, ledger, clock } = run;
     const running = new Set((await vm.jobs(plan.disks.map(({ jobs }) => jobs.mirror))).map(({ id }) => id));
-    for (const disk of plan.disks.filter(({ jobs }) => !running.has(jobs.mirror))) {
-      await vm.closeNodes([disk.nodes.mirror]);
-      await vm.startMirror(mirrorOf(disk));
-      ledger.made('node', disk.nodes.mirror);
-      ledger.made('job', disk.jobs.mirror);
+    const missing = plan.disks.filter(({ jobs }) => !running.has(jobs.mirror));
+    await vm.closeNodes(missing.map(({ nodes }) => nodes.mirror));
+    const began = clock.monotonic();
+    try {
+      await vm.startMirrors(missing.map(mirrorOf), noteStop(run));
+    } finally {
+      if (await wakeVm(run))
+        run.emit({ type: 'held', kind: 'start', ms: clock.monotonic() - began, disks: missing.length });
     }
+    ledger.made('node', ...missing.map(({ nodes }) => nodes.mirror));
+    ledger.made('job', ...missing.map(({ jobs }) => jobs.mirror));
   },
 
   confirm: checkMirrors,

@@ -27,6 +27,16 @@ export async function jobStates(qmp: QmpClient, ids: readonly string[]): Promise
     }));
 }
 
+/** Waits until these jobs have looked at what there is to copy: from then on they see every write. */
+export async function jobsBegun(qmp: QmpClient, ids: readonly string[]): Promise<void> {
+  for (;;) {
+    const jobs = await jobStates(qmp, ids);
+    // A job knows its length when it has looked; one that found nothing to do is ready at once.
+    if (jobs.every(({ status, total }) => total > 0 || (status !== 'created' && status !== 'running'))) return;
+    await jobChange(qmp, ids, 5);
+  }
+}
+
 /** Resolves when one of these jobs changes its state, and after `ms` at the latest. */
 export async function jobChange(
   qmp: QmpClient,
