@@ -49,7 +49,9 @@ export class Blockferry {
   /** On a terminal of its own, made by script(1); what is typed goes there. */
   static onTerminal(...args: readonly string[]): Blockferry {
     const quoted = [PROGRAM, ...args].map((word) => `'${word.replaceAll("'", String.raw`'\''`)}'`).join(' ');
-    return new Blockferry('script', ['--quiet', '--return', '--flush', '--command', quoted, '/dev/null']);
+    // Without exec a plain sh stays between, and dies of the Ctrl-C that the program has handled.
+    const command = `exec ${quoted}`;
+    return new Blockferry('script', ['--quiet', '--return', '--flush', '--command', command, '/dev/null']);
   }
 
   /** Runs it to its end. */
