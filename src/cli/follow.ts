@@ -1,4 +1,4 @@
-import { ferryError } from '../base/index.ts';
+import { ferryError, isFerryError } from '../base/index.ts';
 import { type Journal, type JournalEvent, ownerPid } from '../journal/index.ts';
 import type { MigrationEvent, MigrationPlan, ProgressReport } from '../migration/index.ts';
 import type { Cli } from './cli.ts';
@@ -24,7 +24,7 @@ export async function follow(cli: Cli, journal: Journal, id: string, after: numb
   let seq = after;
   for (;;) {
     // Asked before the events are read: what an owner wrote before it went away is seen.
-    const alive = (await ownerPid(journal.dir, id)) !== undefined;
+    const alive = await isDriven(journal, id);
     for (const record of journal.events({ migration: id, after: seq })) {
       seq = record.seq;
       const event = eventOf(record);
@@ -38,6 +38,16 @@ export async function follow(cli: Cli, journal: Journal, id: string, after: numb
     }
     if (!alive) throw ferryError('OWNER_LOST', { id });
     await clock.sleep(LOOK_EVERY_MS);
+  }
+}
+
+/** An owner that is going away may take the question and not answer it any more. */
+async function isDriven(journal: Journal, id: string): Promise<boolean> {
+  try {
+    return (await ownerPid(journal.dir, id)) !== undefined;
+  } catch (error) {
+    if (isFerryError(error, 'OWNER_LOST')) return false;
+    throw error;
   }
 }
 
