@@ -223,3 +223,58 @@ function writeUntilFull(file: number, data: Buffer): void {
     if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
   }
 }
+
+/** A file system whose storage can fail. */
+export interface FailingFilesystem extends AsyncDisposable {
+  /** Where it is mounted. */
+  readonly path: string;
+  /** From now on, what was never written before cannot be: the kernel gets I/O errors, fsync says EIO. */
+  breakDown(): Promise<void>;
+  /** The storage can be written again. */
+  repair(): Promise<void>;
+}
+
+/**
+ * Mounts an ext4 without a journal, sparse in a tmpfs that can be filled: then the blocks of files fail, and what was
+ * written before, such as folders and inodes, works on. Root only: ask `whyNoMount` first.
+ */
+export async function failingFilesystem(options: { readonly size: number }): Promise<FailingFilesystem> {
+  const directory = await mkdtemp(join(tmpdir(), 'failing-fs-'));
+  const [store, path] = [join(directory, 'store'), join(directory, 'mount')];
+  const image = join(store, 'image');
+  const ballast = join(store, 'ballast');
+  await mkdir(store);
+  await mkdir(path);
+  await run('mount', ['-t', 'tmpfs', '-o', `size=${options.size}`, 'failing', store]);
+  const unmount = async (): Promise<void> => {
+    await run('umount', [store]);
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    await writeFile(image, '');
+    await truncate(image, options.size * 2);
+    await run('mkfs.ext4', ['-q', '-F', '-m', '0', '-O', '^has_journal', '-E', 'lazy_itable_init=0', image]);
+    await run('mount', ['-o', 'loop', image, path]);
+  } catch (error) {
+    await unmount();
+    throw error;
+  }
+  return {
+    path,
+    breakDown: async () => {
+      await run('sync', ['-f', path]);
+      const file = openSync(ballast, 'w');
+      try {
+        for (let size = 2 ** 20; size >= 4096; size /= 2) writeUntilFull(file, Buffer.alloc(size, 0xff));
+      } finally {
+        closeSync(file);
+      }
+    },
+    repair: () => rm(ballast, { force: true }),
+    [Symbol.asyncDispose]: async () => {
+      await rm(ballast, { force: true });
+      await run('umount', [path]);
+      await unmount();
+    },
+  };
+}

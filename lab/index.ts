@@ -29,7 +29,15 @@ export {
   type WriteCheck,
 } from './acknowledged-writes.ts';
 export { type OpenChain, openChain } from './chain-reader.ts';
-export { FaultyDisk, type FaultyDiskOptions, type SmallFilesystem, smallFilesystem, whyNoMount } from './faults.ts';
+export {
+  FaultyDisk,
+  type FaultyDiskOptions,
+  type FailingFilesystem,
+  failingFilesystem,
+  type SmallFilesystem,
+  smallFilesystem,
+  whyNoMount,
+} from './faults.ts';
 export { type FioOptions, type FioResult, type FioSide, type DiskStats, GuestLoad } from './guest-load.ts';
 export { GuestWriter, type WriterOptions } from './guest-writer.ts';
 export { Lab, type VmOptions } from './lab.ts';

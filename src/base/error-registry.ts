@@ -432,6 +432,11 @@ export const ERRORS = {
     remedy: 'Make room there, or move fewer disks at a time (--disk).',
     exit: 'rolledBack',
   },
+  STORAGE_FAILED: {
+    message: 'a storage does not do what is asked of it: {reason}',
+    remedy: 'Look into that storage (space, errors, is it mounted and writable?), then `blockferry resume`.',
+    exit: 'attention',
+  },
   ROLLED_BACK: {
     message: 'the migration {id} of {vm} was rolled back: {reason}',
     remedy: 'The guest goes on at the source as before, and nothing is left over. Mend the cause and migrate again.',

@@ -1,5 +1,6 @@
 import {
   type Clock,
+  errnoOf,
   type FerryError,
   ferryError,
   FerryError as Failure,
@@ -118,10 +119,15 @@ export class Migration implements AsyncDisposable {
   /** Drives it to its end. Never throws for what happens to the migration: the outcome tells. */
   async run(): Promise<Outcome> {
     let cause: FerryError | undefined;
+    // A storage that is gone must not keep the guest from going back: what cannot be undone is passed over, and told in
+    // the end. The steps before it look for themselves whether something of it is in their way.
+    const failedUndo = new Map<StepName, FerryError>();
     for (;;) {
       if (this.control.stopped === 'abort') this.#turnBack('it was aborted');
       if (this.control.stopped === 'leave') return this.#left();
-      const next = nextStep(this.#progress());
+      const next = nextStep(this.#progress(new Set(failedUndo.keys())));
+      const [failed] = failedUndo;
+      if (next.kind === 'finish' && failed) return this.#attention({ kind: 'undo', step: failed[0] }, failed[1]);
       if (next.kind === 'finish') return this.#finish(next.outcome, cause);
       await this.#gate(next.kind);
       try {
@@ -132,7 +138,11 @@ export class Migration implements AsyncDisposable {
         const failure = asFailure(error);
         this.#failed(next.step, failure);
         const { goal, committed } = this.#progress();
-        if (next.kind === 'undo' || committed || goal === 'back') return this.#attention(next, failure);
+        if (next.kind === 'undo') {
+          failedUndo.set(next.step, failure);
+          continue;
+        }
+        if (committed || goal === 'back') return this.#attention(next, failure);
         cause = failure;
         this.#turnBack(failure.message);
       }
@@ -177,11 +187,14 @@ export class Migration implements AsyncDisposable {
     this.#emit(change);
   }
 
-  #progress(): Progress {
+  /** @param passedOver steps that could not be undone just now */
+  #progress(passedOver: ReadonlySet<StepName> = new Set()): Progress {
     const { journal } = this.#deps;
     const { id, request } = this.plan;
     const steps = new Map<StepName, StepState>();
-    for (const { step, state } of journal.steps(id)) if (isStepName(step)) steps.set(step, state);
+    for (const { step, state } of journal.steps(id)) {
+      if (isStepName(step)) steps.set(step, passedOver.has(step) ? 'undone' : state);
+    }
     return {
       steps,
       committed: journal.commitRecord(id, 'pivot') !== undefined,
@@ -262,5 +275,8 @@ async function claim(id: string, control: RunControl, { journal, clock }: Migrat
 
 function asFailure(error: unknown): FerryError {
   if (error instanceof Failure) return error;
-  return ferryError('INTERNAL', { what: messageOf(error) }, { cause: error });
+  const reason = messageOf(error);
+  // What the kernel refuses is the storage's doing.
+  if (errnoOf(error) !== undefined) return ferryError('STORAGE_FAILED', { reason }, { cause: error });
+  return ferryError('INTERNAL', { what: reason }, { cause: error });
 }

@@ -65,7 +65,10 @@ function describeDisk(block: BlockInfo, facts: BlockFacts): Disk {
     removable: block.removable,
     shareable: device?.shareable ?? false,
     settings: describeSettings(block, active?.format.name, facts),
-    bitmaps: (inserted?.['dirty-bitmaps'] ?? []).map(({ name, persistent }) => ({ name: name ?? '', persistent })),
+    // Those without a name are what a job of QEMU's works with.
+    bitmaps: (inserted?.['dirty-bitmaps'] ?? []).flatMap(({ name, persistent }) =>
+      name === undefined || name === '' ? [] : [{ name, persistent }],
+    ),
     writtenBytes: Number(statsOf(block, facts.stats)?.stats.wr_bytes ?? 0),
   };
 }

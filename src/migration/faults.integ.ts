@@ -1,0 +1,148 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  type EngineOptions,
+  type EngineResult,
+  type LoadedVm,
+  loadedVm,
+  migrate,
+  type Traces,
+  traces,
+} from '../../lab/engine.ts';
+import { failingFilesystem, Lab, smallFilesystem, whyNoMount } from '../../lab/index.ts';
+import { MigrationProcess } from '../../lab/migration-process.ts';
+import { run } from '../base/index.ts';
+import { Journal } from '../journal/index.ts';
+import type { StepName } from './step-name.ts';
+
+const MiB = 2 ** 20;
+const noMount = await whyNoMount();
+if (noMount !== undefined) console.warn(`not tested: storages that fill or fail (${noMount})`);
+
+describe.skipIf(noMount)('a target that fails under a writing guest', () => {
+  let lab: Lab;
+  let loaded: LoadedVm;
+  let before: Traces;
+
+  beforeAll(async () => {
+    lab = await Lab.open({ name: 'faults' });
+    loaded = await loadedVm(lab, {
+      disks: async (source) => {
+        const path = join(source, 'a.qcow2');
+        await lab.image({ path, format: 'qcow2', size: 48 * MiB, fill: { bytes: 24 * MiB, seed: 1 } });
+        return [{ id: 'a', path, format: 'qcow2' }];
+      },
+      writers: () => [{ disk: 'a', seed: 1, rate: 200, region: { offset: 16 * MiB, length: 32 * MiB } }],
+    });
+    before = await traces(loaded.vm, [loaded.source]);
+  });
+
+  afterAll(async () => {
+    await lab[Symbol.asyncDispose]();
+  });
+
+  /** Migrates to a folder; when a step begins, or is done, something happens to the storage. */
+  const migrateWith = async (
+    to: string,
+    at: { readonly step: StepName; readonly state: 'begun' | 'done' },
+    happens: () => Promise<unknown>,
+    request: EngineOptions['request'] = {},
+  ): Promise<EngineResult> => {
+    let happened: Promise<unknown> | undefined;
+    const result = await migrate(loaded.vm, {
+      stateDir: loaded.stateDir,
+      request: { to, ...request },
+      watch: (migration, event) => {
+        if (event?.type !== 'step' || event.step !== at.step || event.state !== at.state) return;
+        migration.control.pause();
+        happened = happens().finally(() => migration.control.resume());
+      },
+    });
+    await happened;
+    return result;
+  };
+
+  /** The guest goes on at the source, and nothing is left over: on the VM, at the source, at the target. */
+  const asBefore = async (id: string): Promise<void> => {
+    expect(await traces(loaded.vm, [loaded.source])).toEqual(before);
+    await Promise.all(loaded.writers.map((writer) => writer.advanced(10)));
+    using journal = Journal.open(loaded.stateDir, { readOnly: true });
+    expect(journal.ledger(id, { states: ['planned', 'made'] })).toEqual([]);
+  };
+
+  const causeOf = ({ outcome }: EngineResult): string | undefined =>
+    'cause' in outcome ? outcome.cause?.code : undefined;
+
+  test('somebody fills it: the copy stops while there is room for the guest', async () => {
+    await using small = await smallFilesystem({ size: 128 * MiB });
+    const allBut4MiB = async (): Promise<void> => {
+      const { stdout } = await run('df', ['--output=avail', '-B1', small.path]);
+      const free = Number(stdout.split('\n')[1]);
+      await run('fallocate', ['-l', String(free - 4 * MiB), join(small.path, 'ballast')]);
+    };
+    const result = await migrateWith(small.path, { step: 'copy', state: 'begun' }, allBut4MiB, { bandwidth: 4 * MiB });
+    expect([result.outcome.kind, causeOf(result)], result.outcome.message).toEqual(['rolled-back', 'SPACE_RUNS_OUT']);
+    await asBefore(result.plan.id);
+    expect((await readdir(small.path)).toSorted()).toEqual(['ballast', 'lost+found']);
+  });
+
+  test.each([
+    { step: 'mirror', state: 'done' },
+    { step: 'copy', state: 'begun' },
+    { step: 'attach', state: 'done' },
+  ] as const)('it is full when $step is $state', async (at) => {
+    await using small = await smallFilesystem({ size: 128 * MiB });
+    const result = await migrateWith(small.path, at, () => small.fill());
+    expect(result.outcome.kind, result.outcome.message).toBe('rolled-back');
+    expect(['SPACE_RUNS_OUT', 'MIRROR_FAILED', 'COPY_FAILED']).toContain(causeOf(result));
+    await asBefore(result.plan.id);
+    expect((await readdir(small.path)).toSorted()).toEqual(['ballast', 'lost+found']);
+  });
+
+  test.each([
+    { step: 'mirror', state: 'done' },
+    { step: 'copy', state: 'begun' },
+    { step: 'attach', state: 'done' },
+  ] as const)('it cannot be written any more when $step is $state', async (at) => {
+    await using failing = await failingFilesystem({ size: 96 * MiB });
+    const result = await migrateWith(failing.path, at, () => failing.breakDown());
+    expect(result.outcome.kind, result.outcome.message).toBe('rolled-back');
+    await asBefore(result.plan.id);
+    expect(await readdir(failing.path)).toEqual(['lost+found']);
+  });
+
+  test('it is dead: the guest goes back all the same, and the files are removed when it can be written again', async () => {
+    await using small = await smallFilesystem({ size: 128 * MiB });
+    // What ext4 does to itself when its journal cannot be written.
+    const dies = async (): Promise<unknown> => await run('mount', ['-o', 'remount,abort', small.path]);
+    const result = await migrateWith(small.path, { step: 'copy', state: 'begun' }, dies);
+    expect(result.outcome.kind, result.outcome.message).toBe('attention');
+    expect(result.outcome.message).toContain('The source is the truth for every disk');
+    // Nothing of it is on the VM or at the source any more.
+    expect(await traces(loaded.vm, [loaded.source])).toEqual(before);
+    await Promise.all(loaded.writers.map((writer) => writer.advanced(10)));
+
+    await run('umount', [small.path]);
+    await run('mount', ['-o', 'loop', join(small.path, '..', 'image'), small.path]);
+    const again = new MigrationProcess({
+      qmpPath: loaded.vm.qmpPath,
+      stateDir: loaded.stateDir,
+      takeOver: result.plan.id,
+    });
+    expect((await again.outcome())?.kind).toBe('rolled-back');
+    await asBefore(result.plan.id);
+    expect(await readdir(small.path)).toEqual(['lost+found']);
+  });
+
+  test('between two file systems, all that was acknowledged is there in the end', async () => {
+    await using small = await smallFilesystem({ size: 160 * MiB });
+    const { outcome } = await migrate(loaded.vm, { stateDir: loaded.stateDir, request: { to: small.path } });
+    expect(outcome.kind, outcome.message).toBe('done');
+    expect((await readdir(small.path)).toSorted()).toEqual(['a.qcow2', 'lost+found']);
+    const [check] = await loaded.check(() => join(small.path, 'a.qcow2'));
+    expect(check).toMatchObject({ lostCount: 0, damagedCount: 0 });
+    expect(await loaded.vm.ioErrors()).toEqual([]);
+    await loaded.vm.stop();
+  });
+});
