@@ -20,6 +20,9 @@ const MiB = 2 ** 20;
 const noMount = await whyNoMount();
 if (noMount !== undefined) console.warn(`not tested: storages that fill or fail (${noMount})`);
 
+const causeOf = ({ outcome }: EngineResult): string | undefined =>
+  'cause' in outcome ? outcome.cause?.code : undefined;
+
 describe.skipIf(noMount)('a target that fails under a writing guest', () => {
   let lab: Lab;
   let loaded: LoadedVm;
@@ -70,9 +73,6 @@ describe.skipIf(noMount)('a target that fails under a writing guest', () => {
     using journal = Journal.open(loaded.stateDir, { readOnly: true });
     expect(journal.ledger(id, { states: ['planned', 'made'] })).toEqual([]);
   };
-
-  const causeOf = ({ outcome }: EngineResult): string | undefined =>
-    'cause' in outcome ? outcome.cause?.code : undefined;
 
   test('somebody fills it: the copy stops while there is room for the guest', async () => {
     await using small = await smallFilesystem({ size: 128 * MiB });
