@@ -380,9 +380,9 @@ export const ERRORS = {
     exit: 'attention',
   },
   MIGRATION_EXISTS: {
-    message: "virtual machine '{vm}' has an unfinished migration: {id}",
+    message: "virtual machine '{vm}' has an unfinished migration: {id}, {driver}",
     remedy:
-      'See `blockferry status {id}`; finish it with `blockferry resume {id}` or undo it with `blockferry abort {id}`.',
+      'See `blockferry status {id}`. Where nobody drives it, `blockferry recover {id}` brings it to an end (with `--back`, at the source if that is still possible); where a process does, wait for it, or `blockferry abort {id}`.',
     exit: 'refused',
   },
   NO_SUCH_MIGRATION: {
@@ -563,7 +563,19 @@ export const ERRORS = {
     message:
       '{vm} went on from old data: {image} was written to since the snapshot, but the newest data of the old run is in {overlay}; nothing was merged, and both are kept',
     remedy:
-      'Choose one. To go on with what is in {image}, remove the overlay. To go back to the old run, stop the VM and start it from the overlay; the image below it has changed, so check its file system first.',
+      'Choose one for each disk. To go on with what is in {image}: `rm {overlay}`. To have the data of the old run: stop the VM, `qemu-img commit -d {overlay}`, `rm {overlay}`, and check the file system, as the image has changed below it. Then `blockferry recover {id}`.',
+    exit: 'attention',
+  },
+  STORAGE_MISSING: {
+    message: 'disk {disk}: {path}, which is part of its newest data, is not there; nothing was touched',
+    remedy: 'Mount its storage, then run the same command again. Do not start the VM before.',
+    exit: 'attention',
+  },
+  OTHER_HOST: {
+    message:
+      'migration {id} of {vm} began on a host named {host}, and this one is named {here}: whether its QEMU still runs cannot be told from here',
+    remedy:
+      "Recover it on {host}. If it is this host that had that name: `unshare --uts sh -c 'hostname {host} && blockferry recover {id}'`.",
     exit: 'attention',
   },
 } as const;

@@ -1,5 +1,5 @@
 import type { Journal } from '../journal/index.ts';
-import type { Migration, MigrationDeps } from '../migration/index.ts';
+import type { Migration, MigrationDeps, Outcome } from '../migration/index.ts';
 import type { VirtualMachine } from '../vm/index.ts';
 import type { Cli } from './cli.ts';
 import { endingResult } from './exit-status.ts';
@@ -27,12 +27,17 @@ export async function drive(
   migration: Migration,
   wanted: 'done' | 'rolled-back' = 'done',
 ): Promise<CommandResult> {
-  const { renderer, surroundings, interactive } = cli;
+  const { renderer } = cli;
   renderer.begin(migration.plan);
-  using _ = new Interrupts(migration.control, renderer, interactive ? surroundings.stdin : undefined);
-  const outcome = await migration.run();
+  const outcome = await runToEnd(cli, migration);
   const { result, error } = endingResult(migration.plan, outcome, wanted);
   if (error) renderer.error(error, cli);
   else if (outcome.kind === 'left') renderer.note(outcome.message);
   return result;
+}
+
+/** Drives it while signals and Ctrl-C mean what they mean for a migration. */
+export async function runToEnd({ renderer, surroundings, interactive }: Cli, migration: Migration): Promise<Outcome> {
+  using _ = new Interrupts(migration.control, renderer, interactive ? surroundings.stdin : undefined);
+  return await migration.run();
 }

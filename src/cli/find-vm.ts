@@ -1,8 +1,9 @@
 import { realpath } from 'node:fs/promises';
 import { ferryError } from '../base/index.ts';
 import { formatQmpAddress, type QmpAddress } from '../qmp/index.ts';
-import { type DiscoveredVm, discoverQemu, QemuVm } from '../vm/index.ts';
+import { type DiscoveredVm, discoverQemu, processExists, QemuVm } from '../vm/index.ts';
 import type { Cli } from './cli.ts';
+import { ownerOfMigration } from './migration-view.ts';
 import { openJournal } from './open-journal.ts';
 import { parseQmpAddress } from './qmp-address.ts';
 
@@ -22,23 +23,31 @@ export interface VmChoice {
 export async function connectVm(cli: Cli, choice: VmChoice): Promise<QemuVm> {
   const { cwd, clock } = cli.surroundings;
   const { address, vm } = await monitorOf(choice, await discoverQemu(), cwd);
-  refuseSecond(cli, address, vm);
+  await refuseSecond(cli, address, vm);
   return await QemuVm.connect(address, { clock });
 }
 
 /**
  * Before it connects: whoever drives the first migration of a VM holds its monitor, and its jobs and overlays would be
- * refused for the wrong reason.
+ * refused for the wrong reason. And a VM that was started again since may run on old data.
  */
-function refuseSecond(cli: Cli, address: QmpAddress, vm: DiscoveredVm | undefined): void {
+async function refuseSecond(cli: Cli, address: QmpAddress, vm: DiscoveredVm | undefined): Promise<void> {
   using journal = openJournal(cli);
-  const process = vm && `/${vm.pid}/${vm.startTime}`;
-  const first = journal
-    .migrations({ unfinished: true })
-    .find((row) =>
-      process === undefined ? row.vm.address === formatQmpAddress(address) : row.vm.process.endsWith(process),
-    );
-  if (first) throw ferryError('MIGRATION_EXISTS', { vm: first.vm.name, id: first.id });
+  const shown = formatQmpAddress(address);
+  for (const { id, vm: known } of journal.migrations({ unfinished: true })) {
+    const same =
+      (vm !== undefined && known.process.endsWith(`/${vm.pid}/${vm.startTime}`)) ||
+      (vm?.uuid !== undefined && vm.uuid === known.uuid) ||
+      ((vm?.name === known.name || known.address === shown) &&
+        (vm === undefined || !(await processExists(known.process))));
+    if (!same) continue;
+    const owner = await ownerOfMigration(journal, id);
+    const driver =
+      owner === 'none'
+        ? 'which nobody drives'
+        : `which ${owner === 'unknown' ? 'somebody' : `process ${owner}`} drives`;
+    throw ferryError('MIGRATION_EXISTS', { vm: known.name, id, driver });
+  }
 }
 
 interface Chosen {

@@ -59,7 +59,7 @@ export async function migrationView(journal: Journal, row: Migration): Promise<M
   const fold = journal.commitRecord(id, 'fold')?.at;
   return {
     ...migrationSummary(row),
-    owner: await owner(journal, id),
+    owner: await ownerOfMigration(journal, id),
     committed: { ...(pivot !== undefined && { pivot }), ...(fold !== undefined && { fold }) },
     steps: journal.steps(id).map(({ step, state, at }) => ({ step, state, at })),
     progress: journal.progress(id).map((record) => reportOf(record, row.plan as MigrationPlan)),
@@ -73,7 +73,8 @@ export async function migrationView(journal: Journal, row: Migration): Promise<M
   };
 }
 
-async function owner(journal: Journal, id: string): Promise<MigrationView['owner']> {
+/** Who drives it. */
+export async function ownerOfMigration(journal: Journal, id: string): Promise<MigrationView['owner']> {
   try {
     return (await ownerPid(journal.dir, id)) ?? 'none';
   } catch (error) {

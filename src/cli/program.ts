@@ -109,6 +109,34 @@ export function buildProgram(execute: Execute, version: string): Command {
     );
 
   program
+    .command('recover')
+    .summary('Bring migrations that nobody drives to an end, after a crash.')
+    .description(
+      'Bring a migration that nobody drives to one of its two ends; without ID, every one of this host, each in turn. ' +
+        'A guest whose I/O is held is let go first. Where QEMU runs, the migration goes on, or back if it was going back; ' +
+        'where QEMU is gone, the disks are brought to where the VM can be started from. What somebody drives is left alone. ' +
+        'The exit status is the worst of all.',
+    )
+    .argument('[ID]', ID)
+    .option('--back', 'go back to the source where the disks have not been swapped yet')
+    .action((id, options, command) =>
+      execute(command.optsWithGlobals(), async () => (await import('./commands/recover.ts')).recover(id, options)),
+    );
+
+  program
+    .command('gc')
+    .summary('Show, and remove, files that finished migrations have left over.')
+    .description(
+      'Show the files that the ledgers of finished migrations know to be left over, and why each may go or stays. Never touched: ' +
+        'a file that is not in a ledger, that is in use, that an unfinished migration has to do with, or that is not the one ' +
+        'that the ledger speaks of.',
+    )
+    .option('-y, --yes', 'remove those that may go')
+    .action((options, command) =>
+      execute(command.optsWithGlobals(), async () => (await import('./commands/gc.ts')).gc(options)),
+    );
+
+  program
     .command('set-speed')
     .description('Change the most that a migration copies and verifies in a second, while it runs.')
     .argument('<ID>', ID)

@@ -72,7 +72,12 @@ describe('asking', () => {
   test('brings back null for nothing, and the errors of the handler', async () => {
     await using owner = await claim(async ({ command }) => {
       await Promise.resolve();
-      if (command === 'refuse') throw ferryError('MIGRATION_EXISTS', { vm: 'web', id: 'm7' }, { details: { a: 1 } });
+      if (command === 'refuse')
+        throw ferryError(
+          'MIGRATION_EXISTS',
+          { vm: 'web', id: 'm7', driver: 'which is running' },
+          { details: { a: 1 } },
+        );
       if (command === 'break') throw new TypeError('no such thing');
       return command === 'big' ? 1n : undefined;
     });
@@ -80,7 +85,7 @@ describe('asking', () => {
     expect(await askOwner(dir, 'm1', { command: 'nothing' })).toBeNull();
     await expect(askOwner(dir, 'm1', { command: 'refuse' })).rejects.toMatchObject({
       code: 'MIGRATION_EXISTS',
-      message: "virtual machine 'web' has an unfinished migration: m7",
+      message: "virtual machine 'web' has an unfinished migration: m7, which is running",
       exitStatus: 3,
       details: { a: 1 },
     });

@@ -88,14 +88,17 @@ export function addMigration(db: Database, now: number, { id, vm, plan, options 
   const ref = { ...vm, uuid: normalUuid(vm.uuid) };
   db.write(() => {
     const other = db.get(
-      `SELECT id, vm_name FROM migrations WHERE finished_at IS NULL AND (
+      `SELECT id, vm_name, state FROM migrations WHERE finished_at IS NULL AND (
          ($uuid <> '' AND vm_uuid = $uuid AND vm_host = $host)
          OR ($process <> '' AND vm_process = $process)
          OR ($uuid = '' AND vm_uuid = '' AND vm_address = $address AND vm_process = $process AND vm_host = $host)
        ) ORDER BY created_at LIMIT 1`,
       { uuid: ref.uuid, host: ref.host, process: ref.process, address: ref.address },
     );
-    if (other) throw ferryError('MIGRATION_EXISTS', { vm: String(other['vm_name']), id: String(other['id']) });
+    if (other) {
+      const [vm, id] = [String(other['vm_name']), String(other['id'])];
+      throw ferryError('MIGRATION_EXISTS', { vm, id, driver: `which is ${String(other['state'])}` });
+    }
     db.run(
       `INSERT INTO migrations (id, vm_name, vm_uuid, vm_process, vm_address, vm_host, state, goal, plan, options,
          created_at, updated_at)

@@ -12,6 +12,7 @@ import { type Journal, MigrationOwner } from '../journal/index.ts';
 import type { VirtualMachine } from '../vm/index.ts';
 import { controlHandler } from './control.ts';
 import type { MigrationEvent, ProgressReport } from './event.ts';
+import { freeGuest } from './free-guest.ts';
 import { nextStep, type Progress, type StepState } from './next-step.ts';
 import type { MigrationPlan } from './plan.ts';
 import { RateMeter } from './rate-meter.ts';
@@ -95,7 +96,8 @@ export class Migration implements AsyncDisposable {
   }
 
   /**
-   * Goes on with an unfinished migration that nobody drives.
+   * Goes on with an unfinished migration that nobody drives. A guest whose I/O is held since somebody died is free when
+   * this resolves.
    * @throws FerryError MIGRATION_OWNED, MIGRATION_FINISHED; VM_REPLACED when the QEMU behind `deps.vm` is not the one that
    *   it began with: a VM that was started anew knows nothing of its overlays, and a rollback would remove what they hold
    */
@@ -113,6 +115,7 @@ export class Migration implements AsyncDisposable {
     migration.#emit({ type: 'taken-over', pid: process.pid });
     if (row.state !== 'rolling-back')
       deps.journal.update(id, { state: row.goal === 'back' ? 'rolling-back' : 'running' });
+    await migration.#freeGuest();
     return migration;
   }
 
@@ -151,6 +154,19 @@ export class Migration implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#owner.release();
+  }
+
+  /** A failure is told only: the step that was interrupted tries it again, and decides. */
+  async #freeGuest(): Promise<void> {
+    const begun = this.#deps.journal.steps(this.plan.id).some(({ step }) => step === 'pivot');
+    try {
+      const freed = await freeGuest(this.#run);
+      if (freed === undefined) return;
+      this.#emit({ type: 'freed', ...freed });
+      if (freed.kind === 'pivot' && begun) this.#turnBack('its swap was broken off before the commit record');
+    } catch (error) {
+      this.#emit({ type: 'warning', message: `the guest's I/O may still be held: ${messageOf(error)}` });
+    }
   }
 
   async #do(name: StepName): Promise<void> {

@@ -1,22 +1,24 @@
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { ferryError } from '../base/index.ts';
+import { ferryError, messageOf } from '../base/index.ts';
 import { foldOffline, openersOf, syncFolder } from '../image/index.ts';
-import { type Journal, MigrationOwner } from '../journal/index.ts';
+import { type Journal, MigrationOwner, type MigrationState } from '../journal/index.ts';
 import type { MigrationEvent } from './event.ts';
+import { fileMark } from './file-mark.ts';
 import type { Outcome } from './migration.ts';
+import { isMounted } from './mounted.ts';
 import { type OfflineVerdict, offlineVerdict } from './offline-verdict.ts';
 import type { MigrationPlan, PlannedDisk } from './plan.ts';
 import { Ledger } from './run.ts';
 import { changedImages, type Stamp } from './snapshot-stamp.ts';
-import { identityOf, letGoOfSource } from './source-files.ts';
+import { identityOf, letGoOfSource, linkTemporaries } from './source-files.ts';
 
 export interface OfflineDeps {
   readonly journal: Journal;
   readonly onEvent?: (event: MigrationEvent) => void;
 }
 
-/** What was begun of the merge is written down under this name, among the steps. */
+/** The merge is written down under this name, among the steps. */
 const MERGE = 'merge-offline';
 
 /**
@@ -24,8 +26,10 @@ const MERGE = 'merge-offline';
  * tidied up. May be killed at any moment and called again.
  *
  * The caller has made sure that the QEMU process of the migration no longer exists.
- * @throws FerryError MIGRATION_OWNED; IMAGE_IN_USE when something has an image open; STALE_START when the image below an
- *   overlay was written to since the snapshot (nothing is merged then, and both versions stay); those of `foldOffline`
+ * @throws FerryError MIGRATION_FINISHED, MIGRATION_OWNED; STORAGE_MISSING when the images that hold the newest data are not
+ *   there (nothing is touched then); IMAGE_IN_USE when something has an image open; STALE_START when the image below an
+ *   overlay was written to since the snapshot (nothing is merged then, and both versions stay); those of `foldOffline`.
+ *   What it says is in the journal as well
  */
 export async function recoverOffline(id: string, deps: OfflineDeps): Promise<Outcome> {
   const { journal } = deps;
@@ -34,24 +38,27 @@ export async function recoverOffline(id: string, deps: OfflineDeps): Promise<Out
   );
   if (owner === undefined) throw ferryError('MIGRATION_OWNED', { id });
   await using _ = owner;
-  const plan = journal.migration(id).plan as MigrationPlan;
-  const verdict = offlineVerdict(factsOf(journal, plan));
+  const { plan, state } = journal.migration(id) as { plan: MigrationPlan; state: MigrationState };
+  if (state === 'done' || state === 'rolled-back') throw ferryError('MIGRATION_FINISHED', { id, state });
   const emit = (event: MigrationEvent): void => {
     const { type, ...payload } = event;
     journal.emit(id, type, payload);
     deps.onEvent?.(event);
   };
   emit({ type: 'taken-over', pid: process.pid });
-  const outcome =
-    verdict.truth === 'source'
-      ? await backAtSource(journal, plan, verdict)
-      : await onTarget(journal, plan, verdict, emit);
-  const ledger = new Ledger(journal, id);
-  // Nodes and jobs ended with their QEMU; the files that are left are the VM's own.
-  for (const kind of ['node', 'job', 'file'] as const) ledger.gone(kind, ...ledger.live(kind));
-  journal.update(id, { state: outcome.kind, message: outcome.message });
-  emit({ type: 'finished', outcome: outcome.kind, message: outcome.message });
-  return outcome;
+  try {
+    const verdict = offlineVerdict(factsOf(journal, plan));
+    const outcome =
+      verdict.truth === 'source'
+        ? await backAtSource(journal, plan, verdict, emit)
+        : await onTarget(journal, plan, verdict, emit);
+    journal.update(id, { state: outcome.kind, message: outcome.message });
+    emit({ type: 'finished', outcome: outcome.kind, message: outcome.message });
+    return outcome;
+  } catch (error) {
+    journal.update(id, { state: 'attention', message: messageOf(error) });
+    throw error;
+  }
 }
 
 function factsOf(journal: Journal, { id, request }: MigrationPlan): Parameters<typeof offlineVerdict>[0] {
@@ -69,20 +76,24 @@ function factsOf(journal: Journal, { id, request }: MigrationPlan): Parameters<t
 
 type Ended = Extract<Outcome, { readonly kind: 'done' | 'rolled-back' }>;
 
-async function backAtSource(journal: Journal, plan: MigrationPlan, { overlay }: OfflineVerdict): Promise<Ended> {
+async function backAtSource(
+  journal: Journal,
+  plan: MigrationPlan,
+  { overlay }: OfflineVerdict,
+  emit: (event: MigrationEvent) => void,
+): Promise<Ended> {
   const { id, vm, disks } = plan;
+  // An overlay lies beside its image: where that is there, an overlay that is not was removed.
+  await requireImages(disks.map((disk) => [disk.id, disk.active.realPath]));
   journal.update(id, { goal: 'back', state: 'rolling-back' });
   if (overlay === 'merge') {
     await refuseStale(journal, plan);
     journal.intendStep(id, MERGE);
     for (const disk of disks) await merge(disk.sourceOverlay);
   }
-  // The mirrors and the copies; only files that are in the ledger, and so were made by this migration.
-  const ours = new Set([
-    ...disks.flatMap((disk) => [disk.sourceOverlay, disk.targetOverlay]),
-    ...plan.copies.map(({ target }) => target),
-  ]);
-  for (const path of new Ledger(journal, id).live('file')) if (ours.has(path)) await remove(path);
+  const ledger = new Ledger(journal, id);
+  for (const path of ledger.live('file')) await removeOurs(path, plan, ledger, emit);
+  ledgerOfTheDead(ledger);
   const from = disks.map(({ active }) => active.path).join(', ');
   return {
     kind: 'rolled-back',
@@ -97,6 +108,8 @@ async function onTarget(
   emit: (event: MigrationEvent) => void,
 ): Promise<Ended> {
   const { id, vm, disks } = plan;
+  // As on the source: the overlays lie beside the copies of the active images.
+  await requireImages(disks.map((disk) => [disk.id, disk.target]));
   journal.update(id, { state: 'running' });
   if (overlay === 'merge') for (const disk of disks) await merge(disk.targetOverlay);
   if (overlay === 'merge' && disks.length > 0) journal.writeCommitRecord(id, 'fold', { offline: true });
@@ -106,13 +119,50 @@ async function onTarget(
     const found = await identityOf(realPath);
     if (found !== undefined && (await openersOf(realPath)).openers.length > 0) open.add(found);
   }
+  const ledger = new Ledger(journal, id);
+  for (const path of linkTemporaries(plan)) ledger.plan('file', path, 'link');
   await letGoOfSource(plan, open, (message) => emit({ type: 'warning', message }));
+  const own = new Set([...plan.copies.map(({ target }) => target), ...disks.map((disk) => disk.targetOverlay)]);
+  for (const path of ledger.live('file'))
+    if (own.has(path) || (await identityOf(path)) === undefined) ledger.gone('file', path);
+  ledgerOfTheDead(ledger);
   const from = disks.map((disk: PlannedDisk) => (overlay === 'keep' ? disk.targetOverlay : disk.target)).join(', ');
   const linked = plan.request.leaveLink ? ' (or by its old paths, which are links now)' : '';
   return {
     kind: 'done',
     message: `QEMU of ${vm.name} is gone; the disks had been swapped, with every acknowledged write: start it from ${from}${linked}`,
   };
+}
+
+/**
+ * After a reboot a storage may not be mounted yet. What is not there was then not merged and removed: it is elsewhere.
+ * @throws FerryError STORAGE_MISSING
+ */
+async function requireImages(images: readonly (readonly [disk: string, path: string])[]): Promise<void> {
+  for (const [disk, path] of images) {
+    if ((await fileMark(path)) === undefined) throw ferryError('STORAGE_MISSING', { disk, path });
+  }
+}
+
+/** Nodes and jobs ended with their QEMU. */
+function ledgerOfTheDead(ledger: Ledger): void {
+  for (const kind of ['node', 'job'] as const) ledger.gone(kind, ...ledger.live(kind));
+}
+
+/** Only what is in the ledger comes here. What cannot be removed now stays in it, for `blockferry gc`. */
+async function removeOurs(
+  path: string,
+  plan: MigrationPlan,
+  ledger: Ledger,
+  emit: (event: MigrationEvent) => void,
+): Promise<void> {
+  const there = (await fileMark(path)) !== undefined;
+  if (!there && !(await isMounted(path, plan))) {
+    const message = `whether ${path} is there cannot be seen: its storage is not mounted. When it is: blockferry gc`;
+    return emit({ type: 'warning', message });
+  }
+  if (there) await remove(path);
+  return ledger.gone('file', path);
 }
 
 /** Merging again what was merged before changes nothing; an overlay that is gone was merged and removed. */
@@ -135,8 +185,11 @@ async function refuseStale(journal: Journal, plan: MigrationPlan): Promise<void>
   const snapshot = steps.find(({ step }) => step === 'snapshot');
   // From the moment that we merge ourselves, the image changes by our own hand.
   if (snapshot?.state !== 'done' || steps.some(({ step }) => step === MERGE)) return;
-  const [image] = await changedImages(plan, (snapshot.detail as { stamps?: readonly Stamp[] } | null)?.stamps ?? []);
-  if (image === undefined) return;
-  const disk = plan.disks.find(({ active }) => active.realPath === image);
-  throw ferryError('STALE_START', { vm: plan.vm.name, image, overlay: disk?.sourceOverlay ?? '' });
+  const stamps = (snapshot.detail as { stamps?: readonly Stamp[] } | null)?.stamps ?? [];
+  const changed = new Set(await changedImages(plan, stamps));
+  for (const { active, sourceOverlay } of plan.disks) {
+    // Somebody who chose to go on with the image has removed the overlay.
+    if (!changed.has(active.realPath) || (await identityOf(sourceOverlay)) === undefined) continue;
+    throw ferryError('STALE_START', { vm: plan.vm.name, id: plan.id, image: active.realPath, overlay: sourceOverlay });
+  }
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/index.ts';
 import type { Journal, LedgerEntry } from '../journal/index.ts';
 import type { VirtualMachine } from '../vm/index.ts';
+import { fileMark } from './file-mark.ts';
 import type { MigrationEvent, ProgressReport } from './event.ts';
 import type { MigrationPlan } from './plan.ts';
 import type { RunControl } from './run-control.ts';
@@ -36,8 +37,14 @@ export class Ledger {
     this.#journal.ledgerPlan(this.#id, { kind, name, role, ...(disk === undefined ? {} : { disk }) });
   }
 
-  made(kind: Kind, ...names: readonly string[]): void {
+  made(kind: Exclude<Kind, 'file'>, ...names: readonly string[]): void {
     this.#each(kind, names, (entry) => this.#journal.ledgerMade(entry.id));
+  }
+
+  /** The files are there: which ones is recorded too, so that another of the same name is never taken for one of them. */
+  async madeFiles(...paths: readonly string[]): Promise<void> {
+    const marks = new Map(await Promise.all(paths.map(async (path) => [path, await fileMark(path)] as const)));
+    this.#each('file', paths, (entry) => this.#journal.ledgerMade(entry.id, marks.get(entry.name)));
   }
 
   gone(kind: Kind, ...names: readonly string[]): void {

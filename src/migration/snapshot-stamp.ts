@@ -21,13 +21,16 @@ export async function stampImages({ disks }: MigrationPlan): Promise<readonly St
   );
 }
 
-/** Images that are not as they were stamped: somebody has written to what an overlay stands on. */
+/**
+ * Images that are not as they were stamped: somebody has written to what an overlay stands on. Device numbers may be
+ * others after a reboot, so they do not count.
+ */
 export async function changedImages(plan: MigrationPlan, stamps: readonly Stamp[]): Promise<readonly string[]> {
   const now = await stampImages(plan);
   return stamps
     .filter((stamp) => {
       const found = now.find(({ path }) => path === stamp.path);
-      return found === undefined || JSON.stringify(found) !== JSON.stringify(stamp);
+      return found?.ino !== stamp.ino || found.size !== stamp.size || found.mtime !== stamp.mtime;
     })
     .map(({ path }) => path);
 }

@@ -1,4 +1,4 @@
-import { lstat, rename, rm, symlink } from 'node:fs/promises';
+import { lstat, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf } from '../base/index.ts';
 import { foldOffline, syncFolder } from '../image/index.ts';
@@ -42,6 +42,7 @@ async function letGo(
   const found = await identityOf(realPath);
   // An interrupted attempt has been here.
   if (found === undefined) return addLink(plan, file);
+  if (link !== undefined && (await readlink(realPath).catch(() => undefined)) === link) return undefined;
   if (found !== `${file.dev}:${file.ino}`) {
     return warn(`${realPath} is not the file that was there when the migration began: it is left alone`);
   }
@@ -63,10 +64,19 @@ async function mergeOverlay({ disks }: MigrationPlan, realPath: string): Promise
   if (disk !== undefined && (await identityOf(disk.sourceOverlay)) !== undefined) await foldOffline(disk.sourceOverlay);
 }
 
+/** The names that links to the moved images have before they are put in the place of the old paths. */
+export function linkTemporaries({ id, sourceFiles }: MigrationPlan): readonly string[] {
+  return sourceFiles.flatMap(({ path, link }) => (link === undefined ? [] : [temporaryOf(id, path)]));
+}
+
+function temporaryOf(id: string, path: string): string {
+  return `${path}.link-${id}`;
+}
+
 async function addLink({ id }: MigrationPlan, { path, link }: SourceFile): Promise<void> {
   if (link === undefined) return;
   // Renamed over the old name, so that there is no moment at which the VM's start command finds nothing.
-  const temporary = `${path}.link-${id}`;
+  const temporary = temporaryOf(id, path);
   await rm(temporary, { force: true });
   await symlink(link, temporary);
   await rename(temporary, path);

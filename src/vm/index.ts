@@ -10,4 +10,4 @@ export {
 } from './virtual-machine.ts';
 export { QemuVm } from './qemu/qemu-vm.ts';
 export { type DiscoveredSocket, type DiscoveredVm, discoverQemu } from './qemu/discover.ts';
-export { processExists } from './qemu/process-exists.ts';
+export { isOfThisBoot, processExists } from './qemu/process-exists.ts';

@@ -24,6 +24,9 @@ export function eventText(event: MigrationEvent, paint: Paint): string | undefin
     case 'taken-over': {
       return `this process (${event.pid}) drives the migration now`;
     }
+    case 'freed': {
+      return paint('yellow', `the guest's I/O was held since somebody died; it goes on, at the ${event.side}`);
+    }
     case 'step': {
       return stepText(event, paint);
     }

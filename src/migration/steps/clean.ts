@@ -1,5 +1,5 @@
 import type { Run } from '../run.ts';
-import { letGoOfSource } from '../source-files.ts';
+import { letGoOfSource, linkTemporaries } from '../source-files.ts';
 import type { Step } from './step.ts';
 
 /** The source is let go: its nodes are closed, its files removed or put aside as asked. */
@@ -8,7 +8,9 @@ export const clean: Step = {
 
   look: () => Promise.resolve('open'),
 
-  intend: () => undefined,
+  intend({ plan, ledger }) {
+    for (const path of linkTemporaries(plan)) ledger.plan('file', path, 'link');
+  },
 
   async act(run) {
     await closeSource(run);

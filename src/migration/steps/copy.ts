@@ -42,7 +42,7 @@ export const copy: Step = {
                 },
               },
             );
-            ledger.made('file', target);
+            await ledger.madeFiles(target);
           }),
         ),
       );

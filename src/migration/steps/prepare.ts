@@ -37,7 +37,7 @@ export const prepare: Step = {
         backing: { name: targetBacking(plan.request, disk.targetOverlay, disk.target), format },
         ...common,
       });
-      ledger.made('file', disk.sourceOverlay, disk.targetOverlay);
+      await ledger.madeFiles(disk.sourceOverlay, disk.targetOverlay);
     }
   },
 

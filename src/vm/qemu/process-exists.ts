@@ -9,3 +9,8 @@ export async function processExists(process: string, proc: ProcFs = new ProcFs()
   const found = await proc.ref(Number(pid));
   return found !== undefined && found.bootId === bootId && found.startTime === startTime;
 }
+
+/** Whether the process of a `VmIdentity` is one of this host since it was booted: only of such can it be told that it ended. */
+export async function isOfThisBoot(process: string, proc: ProcFs = new ProcFs()): Promise<boolean> {
+  return process.split('/')[0] === (await proc.bootId());
+}
