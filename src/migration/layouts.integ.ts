@@ -1,4 +1,4 @@
-import { cp, mkdir, readdir, rename } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { loadedVm, migrate, traces } from '../../lab/engine.ts';
@@ -191,5 +191,27 @@ describe('one of two disks on a shared base', () => {
     for (const { id } of journal.migrations()) {
       expect(journal.ledger(id, { states: ['planned', 'made'] })).toEqual([]);
     }
+  });
+});
+
+test('a header that does not state the format of its backing image does so on the target', async () => {
+  await using lab = await Lab.open({ name: 'unstated' });
+  const [source, target] = [await lab.storage('source'), await lab.storage('target')];
+  const top = join(source, 'a.qcow2');
+  await lab.image({ path: join(source, 'base.raw'), format: 'raw', size: 4 * MiB, fill: { bytes: MiB, seed: 1 } });
+  await lab.image({ path: top, format: 'qcow2', backing: { path: 'base.raw', format: 'raw' } });
+  // qemu-img makes no such image any more, but there are old ones: the header extension gets a number that says nothing.
+  const bytes = await readFile(top);
+  const at = bytes.indexOf(Buffer.from([0xe2, 0x79, 0x2a, 0xca]));
+  expect(at).toBeGreaterThan(0);
+  bytes.writeUInt32BE(0x12345678, at);
+  await writeFile(top, bytes);
+  expect((await chainFacts(lab.build, top))[0]?.['backing-filename-format']).toBeUndefined();
+  const vm = await lab.startVm({ name: 'unstated', boot: false, disks: [{ id: 'a', path: top, format: 'qcow2' }] });
+  const { outcome } = await migrate(vm, { stateDir: await lab.storage('state'), request: { to: target } });
+  expect(outcome.kind).toBe('done');
+  expect((await chainFacts(lab.build, join(target, 'a.qcow2')))[0]).toMatchObject({
+    'backing-filename': 'base.raw',
+    'backing-filename-format': 'raw',
   });
 });

@@ -60,6 +60,12 @@ describe('the plan', () => {
     ]);
   });
 
+  test('keeps the new name of a kept source within what a file system takes', () => {
+    const survey = sampleSurvey([surveyed('a', [`/fast/${'ü'.repeat(127)}`])]);
+    const { sourceFiles } = planOf({ ...survey, request: { ...survey.request, keepSource: true } });
+    expect(sourceFiles[0]?.renameTo).toBe(`/fast/${'ü'.repeat(121)}.moved-k3x9ab`);
+  });
+
   test('with --leave-link names backing images absolutely: QEMU looks for relative names beside the link', () => {
     const survey = sampleSurvey([surveyed('a', ['/fast/a.qcow2', '/fast/base.raw'])]);
     const linked = planOf({ ...survey, request: { ...survey.request, leaveLink: true } });

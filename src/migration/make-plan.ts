@@ -204,9 +204,17 @@ function sourceAction(
 ): Pick<SourceFile, 'action' | 'reason' | 'renameTo'> {
   if (reason !== undefined) return { action: 'keep', reason };
   if (survey.request.keepSource && isActive) {
-    return { action: 'rename', renameTo: `${image.realPath}.moved-${survey.id}` };
+    return { action: 'rename', renameTo: movedName(image.realPath, survey.id) };
   }
   return { action: 'remove' };
+}
+
+/** A name has at most 255 bytes on Linux's file systems; it would be found out after the swap. */
+function movedName(path: string, id: string): string {
+  const suffix = `.moved-${id}`;
+  let name = basename(path);
+  while (Buffer.byteLength(name + suffix) > 255) name = name.replace(/.$/su, '');
+  return join(dirname(path), name + suffix);
 }
 
 function keptBecause(survey: Survey, image: ImageInfo, active: ImageInfo): string | undefined {
