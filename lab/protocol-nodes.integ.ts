@@ -204,10 +204,12 @@ describe.each(builds)('QEMU $version ($label)', (build) => {
       await using rig = await Rig.start({ build, ...throttle });
       await rig.steps.snapshot(['a'], () => 'top-a');
       await rig.steps.addTarget('a', 'top-a');
-      await rig.steps.mirror('a', 'background');
+      await rig.whileQuiet(async () => {
+        await rig.steps.mirror('a', 'background');
+        await rig.steps.reached(rig.jobs, 'ready');
+      });
       await rig.copyBase('a');
       await rig.steps.addTargetChain('a');
-      await rig.steps.reached(rig.jobs, 'ready');
       await rig.pivot();
       for (const name of ['src-a', 'top-a', 'base-a']) expect(await del(rig.qmp, name)).toBe('deleted');
       expect(await rig.openFiles('source')).toEqual([]);
@@ -222,10 +224,12 @@ describe.each(builds)('QEMU $version ($label)', (build) => {
       await rig.written(50);
       await rig.steps.snapshot(['a']);
       await rig.steps.addTarget('a', 'base-a');
-      await rig.steps.mirror('a', 'background', { device: 'top-a', replaces: 'src-a' });
+      await rig.whileQuiet(async () => {
+        await rig.steps.mirror('a', 'background', { device: 'top-a', replaces: 'src-a' });
+        await rig.steps.reached(rig.jobs, 'ready');
+      });
       await rig.copyBase('a');
       await rig.steps.addTargetChain('a');
-      await rig.steps.reached(rig.jobs, 'ready');
       await rig.written(50);
       await rig.pivot();
       for (const name of ['src-a', 'base-a']) expect(await del(rig.qmp, name)).toBe('deleted');

@@ -39,6 +39,7 @@ export class RecordingWriter implements AsyncDisposable {
   #acknowledged = 0;
   #begun = 0;
   #stopping = false;
+  #paused: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
   #failure: Error | undefined;
   readonly #ended: Promise<void>;
 
@@ -73,9 +74,21 @@ export class RecordingWriter implements AsyncDisposable {
     });
   }
 
+  /** Begins no more writes until `resume`, and waits for those in flight. */
+  async pause(): Promise<void> {
+    this.#paused ??= Promise.withResolvers<void>();
+    await Promise.all(this.#inFlight.values());
+  }
+
+  resume(): void {
+    this.#paused?.resolve();
+    this.#paused = undefined;
+  }
+
   /** Begins no more writes, waits for those in flight and gives the record. Does not throw: see `failure`. */
   async stop(): Promise<WriteRecord> {
     this.#stopping = true;
+    this.resume();
     await this.#ended;
     return this.record();
   }
@@ -93,6 +106,7 @@ export class RecordingWriter implements AsyncDisposable {
       if (wait > 0) await sleep(wait);
       const index = blockIndex(this.#options, n);
       while (this.#inFlight.size >= depth || this.#inFlight.has(index)) await Promise.race(this.#inFlight.values());
+      if (this.#paused) await this.#paused.promise;
       if (this.#stopping || this.#failure) break;
       this.#begun = n;
       this.#inFlight.set(index, this.#write(n, index));

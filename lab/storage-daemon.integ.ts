@@ -181,13 +181,19 @@ describe('the recording writer and the check', () => {
     expect(await checkWrites(record, read, { before })).toMatchObject({ lostCount: 0, damagedCount: 0 });
   });
 
-  test('keep to a rate, and hang with a stopped daemon until it goes on', async () => {
+  test('keep to a rate, pause, and hang with a stopped daemon until it goes on', async () => {
     await using daemon = await startDisk(4 * MiB);
     await using client = await daemon.connect('a');
     const started = performance.now();
     await using writer = RecordingWriter.start(client, { ...pattern, blockSize: 4096, rate: 500 });
     await writer.more(100);
     expect(performance.now() - started).toBeGreaterThanOrEqual(195);
+    await writer.pause();
+    const { acknowledged, begun } = writer.record();
+    expect(begun).toBe(acknowledged);
+    await client.flush();
+    expect(writer.record()).toMatchObject({ acknowledged, begun });
+    writer.resume();
     daemon.stop();
     const more = writer.more(50);
     daemon.cont();
