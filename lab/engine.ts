@@ -66,6 +66,18 @@ export async function migrate(vm: Pick<LabVm, 'qmpPath'>, options: EngineOptions
   return { outcome: await migration.run(), plan: result.plan, events };
 }
 
+/** Goes on with a migration that nobody drives, or rolls it back. @throws what `Migration.takeOver` throws */
+export async function takeOver(
+  vm: Pick<LabVm, 'qmpPath'>,
+  options: { readonly stateDir: string; readonly id: string; readonly abort?: boolean },
+): Promise<Outcome> {
+  await using qemu = await QemuVm.connect({ path: vm.qmpPath });
+  using journal = Journal.open(options.stateDir);
+  await using migration = await Migration.takeOver(options.id, { vm: qemu, journal });
+  if (options.abort) migration.control.abort();
+  return await migration.run();
+}
+
 /** What a migration may leave behind: the files of some folders, and the VM's nodes and jobs. */
 export interface Traces {
   readonly files: readonly string[];
