@@ -4,7 +4,6 @@ import {
   childNamed,
   childrenNamed,
   property,
-  select,
   textOf,
   type XmlElement,
   xpathAttribute,
@@ -44,8 +43,10 @@ function parseHost(element: XmlElement, protocol: NetworkProtocol): NetworkHost 
 const BAD_IN_COOKIE_NAME = /[ \t\r\n()<>@,;:\\"/[\]?={}]/;
 const BAD_IN_COOKIE_VALUE = /[ \t\r\n",;\\]/;
 
+/** The cookies of the first `<cookies>`: all are read, then all are checked. */
 function parseCookies(source: XmlElement): readonly NetworkCookie[] {
-  const cookies = select(source, 'cookies', 'cookie').map((element) => {
+  const list = childNamed(source, 'cookies');
+  const cookies = (list ? childrenNamed(list, 'cookie') : []).map((element) => {
     const name = xpathAttribute(element, 'name');
     if (name === undefined) throw xmlFault('missing cookie name', element);
     const value = textOf(element);
