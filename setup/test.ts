@@ -10,10 +10,9 @@ const only = process.argv.slice(2);
 function step(title: string, program: string, args: readonly string[]): void {
   const started = performance.now();
   console.log(`\n== ${title}`);
-  const { status } = spawnSync(program, args, { stdio: 'inherit' });
-  console.log(
-    `== ${title}: ${status === 0 ? 'ok' : 'FAILED'} (${((performance.now() - started) / 1000).toFixed(0)} s)`,
-  );
+  const { status, signal } = spawnSync(program, args, { stdio: 'inherit' });
+  const outcome = status === 0 ? 'ok' : `FAILED (${signal === null ? `status ${status}` : `ended by ${signal}`})`;
+  console.log(`== ${title}: ${outcome}, ${((performance.now() - started) / 1000).toFixed(0)} s`);
   if (status !== 0) process.exit(status ?? 1);
 }
 
