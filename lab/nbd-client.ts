@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { ByteReader } from './byte-reader.ts';
 
 const INIT_MAGIC = 0x4e42444d41474943n; // "NBDMAGIC"
 const OPTION_MAGIC = 0x49484156454f5054n; // "IHAVEOPT"
@@ -64,70 +65,6 @@ interface Pending {
   readonly length: number;
   readonly resolve: (data: Buffer) => void;
   readonly reject: (error: Error) => void;
-}
-
-/** Hands out the bytes of a socket in the pieces asked for. One reader at a time. */
-class ByteReader {
-  readonly #socket: Socket;
-  #chunks: Buffer[] = [];
-  #available = 0;
-  #wanted: { length: number; resolve: (data: Buffer) => void; reject: (error: Error) => void } | undefined;
-  #end: Error | undefined;
-
-  constructor(socket: Socket) {
-    this.#socket = socket;
-    let cause: unknown;
-    socket.on('data', (chunk: Buffer) => {
-      this.#chunks.push(chunk);
-      this.#available += chunk.length;
-      this.#serve();
-    });
-    socket.on('error', (error) => {
-      cause = error;
-    });
-    socket.on('end', () => socket.destroy());
-    socket.on('close', () => {
-      this.#end = new NbdError('ECONNRESET', 'the NBD connection was closed', cause);
-      this.#serve();
-    });
-  }
-
-  take(length: number): Promise<Buffer> {
-    return new Promise((resolve, reject) => {
-      this.#wanted = { length, resolve, reject };
-      this.#serve();
-    });
-  }
-
-  #serve(): void {
-    const wanted = this.#wanted;
-    if (!wanted) return;
-    if (this.#available >= wanted.length) {
-      this.#wanted = undefined;
-      wanted.resolve(this.#cut(wanted.length));
-    } else if (this.#end) {
-      this.#wanted = undefined;
-      this.#socket.destroy();
-      wanted.reject(this.#end);
-    }
-  }
-
-  #cut(length: number): Buffer {
-    this.#available -= length;
-    const parts: Buffer[] = [];
-    let missing = length;
-    let used = 0;
-    while (missing > 0) {
-      const chunk = this.#chunks[used] as Buffer;
-      const part = chunk.subarray(0, missing);
-      parts.push(part);
-      missing -= part.length;
-      if (part.length === chunk.length) used += 1;
-      else this.#chunks[used] = chunk.subarray(part.length);
-    }
-    this.#chunks.splice(0, used);
-    return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts, length);
-  }
 }
 
 async function negotiate(socket: Socket, reader: ByteReader, exportName: string): Promise<NbdExportInfo> {
@@ -214,7 +151,10 @@ export class NbdClient implements AsyncDisposable {
   static async connect(path: string, exportName = '', signal?: AbortSignal): Promise<NbdClient> {
     signal?.throwIfAborted();
     const socket = connect(path);
-    const reader = new ByteReader(socket);
+    const reader = new ByteReader(
+      socket,
+      (cause) => new NbdError('ECONNRESET', 'the NBD connection was closed', cause),
+    );
     const onAbort = (): void => void socket.destroy();
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
