@@ -90,6 +90,8 @@ async function backAtSource(
     await refuseStale(journal, plan);
     journal.intendStep(id, MERGE);
     for (const disk of disks) await merge(disk.sourceOverlay);
+    // From here on the VM may be started, and the overlays are stale: whoever recovers again must not merge them.
+    journal.writeCommitRecord(id, 'fold-back', { offline: true });
   }
   const ledger = new Ledger(journal, id);
   for (const path of ledger.live('file')) await removeOurs(path, plan, ledger, emit);
@@ -114,14 +116,10 @@ async function onTarget(
   if (overlay === 'merge') for (const disk of disks) await merge(disk.targetOverlay);
   if (overlay === 'merge' && disks.length > 0) journal.writeCommitRecord(id, 'fold', { offline: true });
   if (overlay !== 'keep') for (const disk of disks) await remove(disk.targetOverlay);
-  const open = new Set<string>();
-  for (const { realPath } of plan.sourceFiles) {
-    const found = await identityOf(realPath);
-    if (found !== undefined && (await openersOf(realPath)).openers.length > 0) open.add(found);
-  }
+  const spared = await sourcesInUse(journal, plan);
   const ledger = new Ledger(journal, id);
   for (const path of linkTemporaries(plan)) ledger.plan('file', path, 'link');
-  await letGoOfSource(plan, open, (message) => emit({ type: 'warning', message }));
+  await letGoOfSource(plan, spared, (message) => emit({ type: 'warning', message }));
   const own = new Set([...plan.copies.map(({ target }) => target), ...disks.map((disk) => disk.targetOverlay)]);
   for (const path of ledger.live('file'))
     if (own.has(path) || (await identityOf(path)) === undefined) ledger.gone('file', path);
@@ -132,6 +130,28 @@ async function onTarget(
     kind: 'done',
     message: `QEMU of ${vm.name} is gone; the disks had been swapped, with every acknowledged write: start it from ${from}${linked}`,
   };
+}
+
+/** Source files that somebody has gone on with, as `DEV:INO`, and how that is known. */
+async function sourcesInUse(journal: Journal, plan: MigrationPlan): Promise<ReadonlyMap<string, string>> {
+  const spared = new Map<string, string>();
+  const changed = await changedImages(stampsOf(journal, plan));
+  for (const { realPath } of plan.sourceFiles) {
+    const found = await identityOf(realPath);
+    if (found === undefined) continue;
+    if (changed.includes(realPath))
+      spared.set(found, 'it was written to since the snapshot, so a VM has gone on from it');
+    const [opener] = (await openersOf(realPath)).openers;
+    if (opener) spared.set(found, `the process ${opener.pid} (${opener.program}) has it open`);
+  }
+  return spared;
+}
+
+/** What the active images were like when the snapshot froze them; nothing where it was not confirmed, or is being undone. */
+function stampsOf(journal: Journal, { id }: MigrationPlan): readonly Stamp[] {
+  const snapshot = journal.steps(id).find(({ step }) => step === 'snapshot');
+  if (snapshot?.state !== 'done') return [];
+  return (snapshot.detail as { stamps?: readonly Stamp[] } | null)?.stamps ?? [];
 }
 
 /**
@@ -181,12 +201,9 @@ async function remove(path: string): Promise<void> {
  * @throws FerryError STALE_START
  */
 async function refuseStale(journal: Journal, plan: MigrationPlan): Promise<void> {
-  const steps = journal.steps(plan.id);
-  const snapshot = steps.find(({ step }) => step === 'snapshot');
   // From the moment that we merge ourselves, the image changes by our own hand.
-  if (snapshot?.state !== 'done' || steps.some(({ step }) => step === MERGE)) return;
-  const stamps = (snapshot.detail as { stamps?: readonly Stamp[] } | null)?.stamps ?? [];
-  const changed = new Set(await changedImages(plan, stamps));
+  if (journal.steps(plan.id).some(({ step }) => step === MERGE)) return;
+  const changed = new Set(await changedImages(stampsOf(journal, plan)));
   for (const { active, sourceOverlay } of plan.disks) {
     // Somebody who chose to go on with the image has removed the overlay.
     if (!changed.has(active.realPath) || (await identityOf(sourceOverlay)) === undefined) continue;

@@ -17,16 +17,18 @@ export async function identityOf(path: string): Promise<string | undefined> {
 
 /**
  * Removes the source's files, or puts them aside, as planned. May be called again on what an interrupted attempt left.
- * @param open files, as `DEV:INO`, that the VM has open
+ * @param spared files, as `DEV:INO`, that must stay all the same, and why
  * @param warn told of each file that is left alone although it was to go, and why
  */
 export async function letGoOfSource(
   plan: MigrationPlan,
-  open: ReadonlySet<string>,
+  spared: ReadonlyMap<string, string>,
   warn: (message: string) => void,
 ): Promise<void> {
-  for (const file of plan.sourceFiles) if (file.action !== 'keep') await letGo(plan, file, open, warn);
+  for (const file of plan.sourceFiles) if (file.action !== 'keep') await letGo(plan, file, spared, warn);
   for (const disk of plan.disks) {
+    // What somebody has gone on from is kept together with what it should have gone on from.
+    if (spared.has((await identityOf(disk.active.realPath)) ?? '')) continue;
     await rm(disk.sourceOverlay, { force: true });
     await syncFolder(dirname(disk.sourceOverlay));
   }
@@ -35,7 +37,7 @@ export async function letGoOfSource(
 async function letGo(
   plan: MigrationPlan,
   file: SourceFile,
-  open: ReadonlySet<string>,
+  spared: ReadonlyMap<string, string>,
   warn: (message: string) => void,
 ): Promise<void> {
   const { path, realPath, action, link, renameTo } = file;
@@ -46,7 +48,8 @@ async function letGo(
   if (found !== `${file.dev}:${file.ino}`) {
     return warn(`${realPath} is not the file that was there when the migration began: it is left alone`);
   }
-  if (open.has(found)) return warn(`${realPath} is left alone: the VM's QEMU still has it open`);
+  const reason = spared.get(found);
+  if (reason !== undefined) return warn(`${realPath} is left alone: ${reason}`);
   if (action === 'rename' && renameTo !== undefined) {
     await mergeOverlay(plan, realPath);
     await rename(realPath, renameTo);

@@ -15,8 +15,9 @@ export const clean: Step = {
   async act(run) {
     await closeSource(run);
     const open = await run.vm.openFiles();
-    const stillOpen = new Set(open?.map(({ dev, ino }) => `${dev}:${ino}`) ?? []);
-    await letGoOfSource(run.plan, stillOpen, (message) => run.emit({ type: 'warning', message }));
+    const why = "the VM's QEMU still has it open";
+    const spared = new Map(open?.map(({ dev, ino }) => [`${dev}:${ino}`, why] as const));
+    await letGoOfSource(run.plan, spared, (message) => run.emit({ type: 'warning', message }));
   },
 
   /** What is left in the ledger is the VM's own now: its new images and the nodes that it runs on. */

@@ -150,10 +150,10 @@ export class QemuVm implements VirtualMachine {
   }
 
   /**
-   * Starts mirror or commit jobs so that no guest write is missed. QEMU 8.2 to 10.1 loses, without a word, writes that are
-   * under way while such a job starts: they are neither in its bitmap nor allocated yet when it looks (QEMU's issue 3273;
-   * seen here on 10.0). There the VM is stopped until the jobs have looked. A bug is in no schema, so what came with
-   * 8.2 stands for it.
+   * Starts mirror or commit jobs so that no guest write is missed. QEMU 10.0 loses, without a word, writes that are under
+   * way while such a job starts: they are neither in its bitmap nor allocated yet when it looks (mended upstream by
+   * "mirror: Fix missed dirty bitmap writes during startup"; 7.2 does not have it). There the VM is stopped until the jobs
+   * have looked. A bug is in no schema, so `block-job-change`, which 7.2 lacks, stands for it: who has it may have the bug.
    */
   async #startJobs(
     qmp: QmpClient,
