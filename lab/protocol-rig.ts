@@ -174,7 +174,7 @@ export class Rig implements AsyncDisposable {
 
   /**
    * Does something with no write in flight. A mirror is started so: QEMU 10.0 loses writes that are in flight while the
-   * job starts (upstream upstream's "mirror: Fix missed dirty bitmap writes during startup", "mirror: Fix missed dirty bitmap writes during startup"; one run of six here).
+   * job starts (mended upstream by "mirror: Fix missed dirty bitmap writes during startup"; one run of six here).
    */
   async whileQuiet(action: () => Promise<void>): Promise<void> {
     await Promise.all([...this.writers.values()].map((writer) => writer.pause()));
