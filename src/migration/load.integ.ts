@@ -31,7 +31,11 @@ describe.each(builds)('QEMU $version ($label): a guest that writes as much as it
 
     expect(outcome.kind, JSON.stringify(events.filter(({ type }) => type === 'failed'))).toBe('done');
     const holds = events.flatMap((event) => (event.type === 'held' ? [`${event.kind} ${event.ms.toFixed(1)} ms`] : []));
-    expect(holds).toHaveLength(2);
+    // On some QEMUs the VM stands still while mirrors and folds start, too.
+    expect(holds.filter((hold) => !hold.startsWith('start')).map((hold) => hold.split(' ')[0])).toEqual([
+      'pivot',
+      'fold',
+    ]);
     using journal = Journal.open(stateDir, { readOnly: true });
     const stops = journal.ledger(plan.id, { kind: 'job' }).filter(({ name }) => name.startsWith('stopped-'));
     expect(stops.filter(({ state }) => state !== 'gone')).toEqual([]);
