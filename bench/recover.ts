@@ -1,7 +1,10 @@
 /**
- * `node bench/recover.ts [--runs N]`: how long a guest that a dead manager has left held waits from the start of
+ * `node bench/recover.ts [--runs N] [--program PATH]`: how long a guest that a dead manager has left held waits from the start of
  * `blockferry recover` on. The manager is killed when all mirrors are pending, before the commit record; a monitor of our own
  * sees when they are no longer. With 1, 2 and 8 disks; then with a second migration whose monitor does not answer.
+ *
+ * From a checkout Node strips the types of each file at each start; `npm run build`, then `--program dist/lib/cli/main.js`,
+ * is what is published.
  */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -12,8 +15,12 @@ import { MigrationProcess } from '../lab/migration-process.ts';
 import { QmpClient } from '../src/qmp/index.ts';
 
 const MiB = 2 ** 20;
-const BLOCKFERRY = fileURLToPath(new URL('../bin/blockferry', import.meta.url));
-const { values } = parseArgs({ options: { runs: { type: 'string', default: '5' } } });
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '5' },
+    program: { type: 'string', default: fileURLToPath(new URL('../bin/blockferry', import.meta.url)) },
+  },
+});
 
 async function startVm(lab: Lab, name: string, count: number): Promise<{ vm: LabVm; target: string }> {
   const source = await lab.storage(`${name}-source`);
@@ -36,7 +43,7 @@ async function timeToFree(vm: LabVm, target: string, stateDir: string): Promise<
   if ((await manager.outcome()) !== undefined) throw new Error('the manager was not killed');
   await using monitor = await QmpClient.connect({ path: vm.qmpPaths[1] ?? '' });
   const began = performance.now();
-  const recovery = spawn(BLOCKFERRY, ['recover', '--state-dir', stateDir], { stdio: 'ignore' });
+  const recovery = spawn(values.program, ['recover', '--state-dir', stateDir], { stdio: 'ignore' });
   const ended = new Promise<void>((resolve) => void recovery.once('close', () => resolve()));
   let jobs = await monitor.execute('query-jobs');
   while (jobs.some(({ status }) => status === 'pending')) jobs = await monitor.execute('query-jobs');
