@@ -1,4 +1,4 @@
-import type { MigrationRequest } from './request.ts';
+import type { MigrationRequest } from './plan/request.ts';
 import { STEPS, type StepName } from './step-name.ts';
 
 /** What the journal says of a step; a step that it does not name was never begun. */

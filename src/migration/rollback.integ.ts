@@ -6,10 +6,10 @@ import { loadedVm, migrate, traces } from '../../lab/engine.ts';
 import { Lab, qemuBuilds } from '../../lab/index.ts';
 import { ferryError } from '../base/index.ts';
 import { Journal } from '../journal/index.ts';
-import { jobGroup } from './job-group.ts';
+import { jobGroup } from './swap/job-group.ts';
 import type { StepName } from './step-name.ts';
 import { STEP, type StepTable } from './steps/index.ts';
-import { untilMirrorsReady } from './until-mirrors-ready.ts';
+import { untilMirrorsReady } from './swap/until-mirrors-ready.ts';
 
 const MiB = 2 ** 20;
 const { builds } = await qemuBuilds();

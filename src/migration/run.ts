@@ -3,7 +3,7 @@ import type { Journal, LedgerEntry } from '../journal/index.ts';
 import type { VirtualMachine } from '../vm/index.ts';
 import { fileMark } from './file-mark.ts';
 import type { MigrationEvent, ProgressReport } from './event.ts';
-import type { MigrationPlan } from './plan.ts';
+import type { MigrationPlan } from './plan/plan.ts';
 import type { RunControl } from './run-control.ts';
 
 /** What every step of one migration works with. */

@@ -2,7 +2,7 @@ import { lstat, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf } from '../base/index.ts';
 import { foldOffline, syncFolder } from '../image/index.ts';
-import type { MigrationPlan, SourceFile } from './plan.ts';
+import type { MigrationPlan, SourceFile } from './plan/plan.ts';
 
 /** Device and inode of a file as `DEV:INO`; undefined where there is none. Symbolic links are not followed. */
 export async function identityOf(path: string): Promise<string | undefined> {

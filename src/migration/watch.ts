@@ -1,6 +1,6 @@
 import { ferryError, formatSize, messageOf } from '../base/index.ts';
 import { storageSpace } from '../image/index.ts';
-import { checkMirrors } from './mirror-health.ts';
+import { checkMirrors } from './swap/mirror-health.ts';
 import type { Run } from './run.ts';
 
 const LOOK_EVERY_MS = 1000;

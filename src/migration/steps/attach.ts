@@ -1,13 +1,13 @@
 import { ferryError } from '../../base/index.ts';
 import { checkChain, probeChain, probeImage, rewriteBacking } from '../../image/index.ts';
 import type { TargetChain } from '../../vm/index.ts';
-import type { PlannedCopy, PlannedDisk } from '../plan.ts';
+import type { PlannedCopy, PlannedDisk } from '../plan/plan.ts';
 import { dropMirrors, mirrorOf } from './mirror.ts';
 import type { Step } from './step.ts';
 
 /**
  * Opens the copied chain in the VM, ready for the mirror to be put on it. That itself happens in the swap, while the
- * guest's I/O is held (`../pivot.ts` says why).
+ * guest's I/O is held (`../swap/pivot.ts` says why).
  */
 export const attach: Step = {
   name: 'attach',

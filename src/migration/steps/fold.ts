@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { ferryError } from '../../base/index.ts';
 import { syncFolder } from '../../image/index.ts';
 import type { FoldJob } from '../../vm/index.ts';
-import { foldGroup } from '../fold-group.ts';
+import { foldGroup } from '../swap/fold-group.ts';
 import type { Run } from '../run.ts';
 import type { Step } from './step.ts';
 

@@ -1,9 +1,9 @@
 import type { MirrorNode } from '../../vm/index.ts';
-import { cancelGroup } from '../job-group.ts';
-import { checkMirrors } from '../mirror-health.ts';
-import type { PlannedDisk } from '../plan.ts';
+import { cancelGroup } from '../swap/job-group.ts';
+import { checkMirrors } from '../swap/mirror-health.ts';
+import type { PlannedDisk } from '../plan/plan.ts';
 import type { Run } from '../run.ts';
-import { noteStop, wakeVm } from '../vm-stop.ts';
+import { noteStop, wakeVm } from '../swap/vm-stop.ts';
 import type { Step } from './step.ts';
 
 /** Each write of the guest lands on both sides from here on. */

@@ -1,17 +1,17 @@
 import { ferryError } from '../../base/index.ts';
 import { syncFile, syncFolder } from '../../image/index.ts';
 import { dirname } from 'node:path';
-import { commitRecord } from '../commit-record.ts';
-import { finishGroup, jobGroup } from '../job-group.ts';
-import { checkMirrors, isReady } from '../mirror-health.ts';
-import { type Group, pivot as swap } from '../pivot.ts';
+import { commitRecord } from '../swap/commit-record.ts';
+import { finishGroup, jobGroup } from '../swap/job-group.ts';
+import { checkMirrors, isReady } from '../swap/mirror-health.ts';
+import { type Group, pivot as swap } from '../swap/pivot.ts';
 import type { Run } from '../run.ts';
-import { untilMirrorsReady } from '../until-mirrors-ready.ts';
+import { untilMirrorsReady } from '../swap/until-mirrors-ready.ts';
 import { chainOf } from './attach.ts';
 import { dropMirrors } from './mirror.ts';
 import type { Step } from './step.ts';
 
-/** The whole group goes over, as the two phases of `../pivot.ts`. */
+/** The whole group goes over, as the two phases of `../swap/pivot.ts`. */
 export const pivot: Step = {
   name: 'pivot',
 

@@ -2,9 +2,9 @@ import { rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { ferryError } from '../../base/index.ts';
 import { createOverlay, relativeBackingName, syncFolder } from '../../image/index.ts';
-import type { PlannedDisk } from '../plan.ts';
+import type { PlannedDisk } from '../plan/plan.ts';
 import type { Run } from '../run.ts';
-import { targetBacking } from '../target-backing.ts';
+import { targetBacking } from '../plan/target-backing.ts';
 import type { Step } from './step.ts';
 
 /** The overlay beside each active image, and its twin on the target: empty, and of the disk's size to the byte. */

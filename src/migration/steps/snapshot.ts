@@ -1,10 +1,10 @@
 import { ferryError } from '../../base/index.ts';
 import { syncFile } from '../../image/index.ts';
 import type { FoldJob } from '../../vm/index.ts';
-import { foldGroup } from '../fold-group.ts';
-import type { PlannedDisk } from '../plan.ts';
+import { foldGroup } from '../swap/fold-group.ts';
+import type { PlannedDisk } from '../plan/plan.ts';
 import type { Run } from '../run.ts';
-import { stampImages } from '../snapshot-stamp.ts';
+import { stampImages } from '../recovery/snapshot-stamp.ts';
 import type { Step } from './step.ts';
 
 /** All overlays become active at one instant; the chain below them is immutable from then on. */

@@ -1,6 +1,6 @@
 import { basename, dirname, join } from 'node:path';
-import { type FerryError, ferryError, formatSize } from '../base/index.ts';
-import type { ImageInfo } from '../image/index.ts';
+import { type FerryError, ferryError, formatSize } from '../../base/index.ts';
+import type { ImageInfo } from '../../image/index.ts';
 import { chooseDisks } from './choose-disks.ts';
 import type { MigrationPlan, PlannedCopy, PlannedDisk, PlannedStorage, SourceFile } from './plan.ts';
 import { refusals } from './refusals.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { systemClock } from '../base/index.ts';
+import { systemClock } from '../../base/index.ts';
 import { pivot } from './pivot.ts';
 
 type Act =

@@ -1,11 +1,11 @@
 import { chmod, chown, mkdir, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { migrate, traces } from '../../lab/engine.ts';
-import { FaultyDisk, Lab, type LabVm, smallFilesystem, whyNoMount } from '../../lab/index.ts';
-import { isFerryError, run } from '../base/index.ts';
-import { Journal } from '../journal/index.ts';
-import { QmpClient } from '../qmp/index.ts';
+import { migrate, traces } from '../../../lab/engine.ts';
+import { FaultyDisk, Lab, type LabVm, smallFilesystem, whyNoMount } from '../../../lab/index.ts';
+import { isFerryError, run } from '../../base/index.ts';
+import { Journal } from '../../journal/index.ts';
+import { QmpClient } from '../../qmp/index.ts';
 import type { MigrationRequest } from './request.ts';
 
 const MiB = 2 ** 20;

@@ -1,9 +1,9 @@
-import { ferryError } from '../base/index.ts';
-import type { FoldJob, JobState } from '../vm/index.ts';
+import { ferryError } from '../../base/index.ts';
+import type { FoldJob, JobState } from '../../vm/index.ts';
 import { commitRecord } from './commit-record.ts';
 import { cancelGroup, finishGroup, jobGroup } from './job-group.ts';
 import { pivot } from './pivot.ts';
-import type { Run } from './run.ts';
+import type { Run } from '../run.ts';
 import { noteStop, wakeVm } from './vm-stop.ts';
 
 /**

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { ferryError } from '../base/index.ts';
-import type { Disk } from '../vm/index.ts';
+import { ferryError } from '../../base/index.ts';
+import type { Disk } from '../../vm/index.ts';
 import { planRefused, refusals } from './refusals.ts';
 import type { MigrationRequest } from './request.ts';
 import type { Survey, SurveyedDisk, SurveyedFolder } from './survey.ts';

@@ -1,7 +1,7 @@
-import { type FerryError, ferryError } from '../base/index.ts';
-import type { JobState } from '../vm/index.ts';
-import type { PlannedDisk } from './plan.ts';
-import type { Run } from './run.ts';
+import { type FerryError, ferryError } from '../../base/index.ts';
+import type { JobState } from '../../vm/index.ts';
+import type { PlannedDisk } from '../plan/plan.ts';
+import type { Run } from '../run.ts';
 
 /**
  * What is wrong with a mirror; undefined when it runs. `ready` alone proves nothing: with a failing target QEMU keeps

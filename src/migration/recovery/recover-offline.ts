@@ -1,17 +1,17 @@
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { ferryError, messageOf } from '../base/index.ts';
-import { foldOffline, openersOf, syncFolder } from '../image/index.ts';
-import { type Journal, MigrationOwner, type MigrationState } from '../journal/index.ts';
-import type { MigrationEvent } from './event.ts';
-import { fileMark } from './file-mark.ts';
-import type { Outcome } from './migration.ts';
+import { ferryError, messageOf } from '../../base/index.ts';
+import { foldOffline, openersOf, syncFolder } from '../../image/index.ts';
+import { type Journal, MigrationOwner, type MigrationState } from '../../journal/index.ts';
+import type { MigrationEvent } from '../event.ts';
+import { fileMark } from '../file-mark.ts';
+import type { Outcome } from '../migration.ts';
 import { isMounted } from './mounted.ts';
 import { type OfflineVerdict, offlineVerdict } from './offline-verdict.ts';
-import type { MigrationPlan, PlannedDisk } from './plan.ts';
-import { Ledger } from './run.ts';
+import type { MigrationPlan, PlannedDisk } from '../plan/plan.ts';
+import { Ledger } from '../run.ts';
 import { changedImages, type Stamp } from './snapshot-stamp.ts';
-import { identityOf, letGoOfSource, linkTemporaries } from './source-files.ts';
+import { identityOf, letGoOfSource, linkTemporaries } from '../source-files.ts';
 
 export interface OfflineDeps {
   readonly journal: Journal;

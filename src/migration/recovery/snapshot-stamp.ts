@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
-import { errnoOf } from '../base/index.ts';
-import type { MigrationPlan } from './plan.ts';
+import { errnoOf } from '../../base/index.ts';
+import type { MigrationPlan } from '../plan/plan.ts';
 
 /** What a file below an overlay looked like when it was frozen: whoever changes it changes one of these. */
 export interface Stamp {

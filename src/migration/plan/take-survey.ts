@@ -8,9 +8,9 @@ import {
   isFerryError,
   messageOf,
   systemClock,
-} from '../base/index.ts';
-import { type Chain, chainRefusals, otherUsersOf, probeChain, storageSpace } from '../image/index.ts';
-import type { Disk, Inventory, VirtualMachine } from '../vm/index.ts';
+} from '../../base/index.ts';
+import { type Chain, chainRefusals, otherUsersOf, probeChain, storageSpace } from '../../image/index.ts';
+import type { Disk, Inventory, VirtualMachine } from '../../vm/index.ts';
 import { chooseDisks, leftBecause } from './choose-disks.ts';
 import { migrationId } from './migration-id.ts';
 import type { MigrationRequest } from './request.ts';

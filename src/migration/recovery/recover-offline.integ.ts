@@ -1,11 +1,11 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { loadedVm, migrate } from '../../lab/engine.ts';
-import { Lab, type LabDisk } from '../../lab/index.ts';
-import { Journal } from '../journal/index.ts';
+import { loadedVm, migrate } from '../../../lab/engine.ts';
+import { Lab, type LabDisk } from '../../../lab/index.ts';
+import { Journal } from '../../journal/index.ts';
 import { recoverOffline } from './recover-offline.ts';
-import { STEPS, type StepName } from './step-name.ts';
+import { STEPS, type StepName } from '../step-name.ts';
 
 const MiB = 2 ** 20;
 

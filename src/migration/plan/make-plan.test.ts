@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { resolveBackingName } from '../image/index.ts';
+import { resolveBackingName } from '../../image/index.ts';
 import { makePlan } from './make-plan.ts';
 import type { MigrationPlan } from './plan.ts';
 import type { Survey } from './survey.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Disk } from '../vm/index.ts';
+import type { Disk } from '../../vm/index.ts';
 import { chooseDisks } from './choose-disks.ts';
 import { DEFAULT_REQUEST, type MigrationRequest } from './request.ts';
 import { sampleChain, sampleDisk } from './testing/sample-survey.ts';

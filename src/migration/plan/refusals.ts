@@ -1,5 +1,5 @@
 import { basename, dirname, join, sep } from 'node:path';
-import { type FerryError, ferryError } from '../base/index.ts';
+import { type FerryError, ferryError } from '../../base/index.ts';
 import { chooseDisks, leftBecause } from './choose-disks.ts';
 import type { MigrationRequest } from './request.ts';
 import type { Survey, SurveyedDisk } from './survey.ts';

@@ -1,10 +1,10 @@
 import { lstat, readlink, realpath, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { otherUsersOf, syncFolder } from '../image/index.ts';
-import type { Journal, LedgerEntry } from '../journal/index.ts';
-import { type FileMark, fileMark, sameMark } from './file-mark.ts';
+import { otherUsersOf, syncFolder } from '../../image/index.ts';
+import type { Journal, LedgerEntry } from '../../journal/index.ts';
+import { type FileMark, fileMark, sameMark } from '../file-mark.ts';
 import { isMounted } from './mounted.ts';
-import type { MigrationPlan } from './plan.ts';
+import type { MigrationPlan } from '../plan/plan.ts';
 
 /** A file that a finished migration made, or was about to make, and that its ledger does not know to be gone. */
 export interface Leftover {

@@ -1,4 +1,4 @@
-import { relativeBackingName } from '../image/index.ts';
+import { relativeBackingName } from '../../image/index.ts';
 import type { MigrationRequest } from './request.ts';
 
 /**

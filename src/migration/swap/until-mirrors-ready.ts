@@ -1,7 +1,7 @@
-import { formatDuration, formatSize } from '../base/index.ts';
+import { formatDuration, formatSize } from '../../base/index.ts';
 import { checkMirrors, isReady } from './mirror-health.ts';
-import type { Run } from './run.ts';
-import { watched } from './watch.ts';
+import type { Run } from '../run.ts';
+import { watched } from '../watch.ts';
 
 /** How long a mirror may fail to catch up before the user is told why, and how often it is said again. */
 const SAY_EVERY_MS = 10_000;

@@ -1,4 +1,4 @@
-import { type Disk, findDisk } from '../vm/index.ts';
+import { type Disk, findDisk } from '../../vm/index.ts';
 import type { MigrationRequest } from './request.ts';
 
 export interface DiskChoice {

@@ -1,4 +1,4 @@
-import type { Clock } from '../base/index.ts';
+import type { Clock } from '../../base/index.ts';
 
 /** The jobs of a group: the mirrors of all disks that move, or the folds of all their overlays. */
 export interface Group {

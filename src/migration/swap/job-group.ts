@@ -1,5 +1,5 @@
 import type { Group } from './pivot.ts';
-import type { Run } from './run.ts';
+import type { Run } from '../run.ts';
 import { noteStop, wakeVm } from './vm-stop.ts';
 
 /** The jobs of a swap as the VM drives them: what mirrors and folds have in common. */

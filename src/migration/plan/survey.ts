@@ -1,6 +1,6 @@
-import type { FerryError } from '../base/index.ts';
-import type { Chain } from '../image/index.ts';
-import type { Disk, Inventory } from '../vm/index.ts';
+import type { FerryError } from '../../base/index.ts';
+import type { Chain } from '../../image/index.ts';
+import type { Disk, Inventory } from '../../vm/index.ts';
 import type { MigrationRequest } from './request.ts';
 
 /** What was found out about one disk that was asked for. */

@@ -1,6 +1,6 @@
-import type { CommitKind } from '../journal/index.ts';
+import type { CommitKind } from '../../journal/index.ts';
 import { cancelGroup, jobGroup } from './job-group.ts';
-import type { Run } from './run.ts';
+import type { Run } from '../run.ts';
 import { isVmStopped, wakeVm } from './vm-stop.ts';
 
 /** A group that was found held, and let go. */

@@ -1,4 +1,4 @@
-import type { Run } from './run.ts';
+import type { Run } from '../run.ts';
 
 const name = ({ plan }: Run): string => `stopped-${plan.id}`;
 

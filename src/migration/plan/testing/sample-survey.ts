@@ -1,6 +1,6 @@
 import { basename, dirname } from 'node:path';
-import type { Chain, ImageInfo } from '../../image/index.ts';
-import type { Disk, Inventory } from '../../vm/index.ts';
+import type { Chain, ImageInfo } from '../../../image/index.ts';
+import type { Disk, Inventory } from '../../../vm/index.ts';
 import { DEFAULT_REQUEST } from '../request.ts';
 import type { Survey, SurveyedDisk } from '../survey.ts';
 

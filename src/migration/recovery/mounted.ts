@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
-import { fileMark } from './file-mark.ts';
-import type { MigrationPlan } from './plan.ts';
+import { fileMark } from '../file-mark.ts';
+import type { MigrationPlan } from '../plan/plan.ts';
 
 /**
  * Whether the storage that a path of this plan is on is mounted: an empty mount point is on another device. Where it is

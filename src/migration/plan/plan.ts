@@ -1,5 +1,5 @@
-import type { Owner } from '../image/index.ts';
-import type { VmIdentity, NodeSettings } from '../vm/index.ts';
+import type { Owner } from '../../image/index.ts';
+import type { VmIdentity, NodeSettings } from '../../vm/index.ts';
 import type { MigrationRequest } from './request.ts';
 
 /** One immutable image and where its copy goes. Copied once, however many disks stand on it. Sizes in bytes. */

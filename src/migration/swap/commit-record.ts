@@ -1,5 +1,5 @@
 import type { CommitRecord } from './pivot.ts';
-import type { Run } from './run.ts';
+import type { Run } from '../run.ts';
 
 /** The journal's commit record of one swap of this migration. */
 export function commitRecord({ journal, plan }: Run, kind: 'pivot' | 'fold' | 'fold-back'): CommitRecord {
