@@ -93,14 +93,15 @@ async function moment(manager: Manager, random: Random): Promise<void> {
   await sleep(random.pick([0, 1, 3, 10, 30, 100, 300]) * (1 + random.integer(3)));
 }
 
-/** Runs `resume` or `abort` until the journal says that nothing is unfinished; the first ones may be killed as well. */
+/** Runs `resume`, `abort` or `recover` until the journal says that nothing is unfinished; the first ones may be killed as well. */
 async function recover(stateDir: string, state: readonly string[], random: Random): Promise<string> {
   const commands: string[] = [];
   for (let round = 0; round < 6; round++) {
     const id = unfinished(stateDir);
     if (id === undefined) return commands.join(', ') || 'nothing to recover';
-    const command = committed(stateDir, id) ? 'resume' : random.pick(['resume', 'abort']);
-    const recovery = new Manager([command, id, ...state]);
+    const ways = ['resume', 'recover', 'recover --back', ...(committed(stateDir, id) ? [] : ['abort'])] as const;
+    const command = ways[random.integer(ways.length)] ?? 'resume';
+    const recovery = new Manager([...command.split(' '), id, ...state]);
     if (round < 2 && random.chance(0.3)) {
       await sleep(200 + random.integer(1500));
       recovery.kill();
