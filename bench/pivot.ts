@@ -4,6 +4,7 @@
 //
 // Figures are medians (minimum to maximum) of the runs, in milliseconds:
 //   pivot, fold  first `job-complete` to last `job-finalize`, as blockferry measures it itself
+//   start        the longest that the processors stood still while mirrors or folds were started; 0 where they need not
 //   snapshot     opening the overlays and the `transaction`: no shorter than what the guest's I/O stalls for
 //   worst write  the slowest of the guest's own writes from the beginning of the migration to its end, all disks
 //   sync         writing 4 KiB and fdatasync on the same storage, before each run: what the machine is able to now
@@ -33,6 +34,7 @@ const runs = Number(options.runs);
 interface Sample {
   readonly pivot: number;
   readonly fold: number;
+  readonly start: number;
   readonly snapshot: number;
   readonly worstWrite: number;
   readonly sync: number;
@@ -99,6 +101,7 @@ async function measureOnce(vm: LabVm, disks: readonly LabDisk[], to: string, sta
   return {
     pivot: held('pivot'),
     fold: held('fold'),
+    start: Math.max(0, ...events.map((event) => (event.type === 'held' && event.kind === 'start' ? event.ms : 0))),
     snapshot,
     worstWrite: Math.max(...results.map(({ write }) => write.latencyMs.max)),
     sync,
@@ -135,12 +138,14 @@ function figures(values: readonly number[]): string {
   return `${median(values).toFixed(1)} (${Math.min(...values).toFixed(1)} to ${Math.max(...values).toFixed(1)})`;
 }
 
-const columns = ['pivot', 'fold', 'snapshot', 'worstWrite', 'sync'] as const;
+const columns = ['pivot', 'fold', 'start', 'snapshot', 'worstWrite', 'sync'] as const;
 const { builds, missing } = await qemuBuilds();
 for (const { label, reason } of missing) console.warn(`not measured on QEMU of ${label}: ${reason}`);
 console.log(`${runs} runs each, ${options.iops} random 4 KiB writes per second and disk; ms: median (min to max)\n`);
-console.log('| QEMU | disks | pivot | fold | snapshot | worst write | sync | pivot / fewest disks | pivot / sync |');
-console.log('|---|---:|---:|---:|---:|---:|---:|---:|---:|');
+console.log(
+  '| QEMU | disks | pivot | fold | start | snapshot | worst write | sync | pivot / fewest disks | pivot / sync |',
+);
+console.log('|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|');
 for (const build of builds.filter(({ label }) => options.builds.split(',').includes(label))) {
   let fewest = Number.NaN;
   for (const count of counts) {

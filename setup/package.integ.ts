@@ -101,9 +101,9 @@ describe('what is packed', () => {
 
   test('JavaScript, declarations, the SQL, the documents, and nothing of ours', () => {
     const files = readdirSync(installed, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-    const kinds = new Set(files.map(({ name }) => name.replace(/^.*?((\.d)?\.\w+)?$/, '$1')));
-    expect([...kinds].toSorted()).toEqual(['', '.d.ts', '.js', '.json', '.md', '.sql']);
     const paths = files.map(({ parentPath, name }) => join(parentPath, name).slice(installed.length + 1));
+    const strange = paths.filter((path) => path.startsWith('lib/') && !/\.(js|d\.ts|sql)$/.test(path));
+    expect(strange).toEqual([]);
     expect(paths).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'lib/journal/sql/000001.sql']));
     expect(paths.filter((path) => /\.(test|integ)\.|\/testing\//.test(path))).toEqual([]);
   });
@@ -178,9 +178,9 @@ describe('the libraries', () => {
     expect(await example('disks.ts', vm.qmpPath)).toBe(`a ${16 * MiB} ${path}\n0 block jobs\n`);
     expect(await example('pause.ts', vm.qmpPath)).toBe('STOP\nRESUME\n');
     const moved = await example('move.ts', vm.qmpPath, target, state);
-    expect(moved).toMatch(
-      /^pivot: guest I\/O held \d+\.\d ms\nfold: guest I\/O held \d+\.\d ms\ndone: a of example: moved/,
-    );
+    expect(moved).toMatch(/^pivot: guest I\/O held \d+\.\d ms$/m);
+    expect(moved).toMatch(/^fold: guest I\/O held \d+\.\d ms$/m);
+    expect(moved).toContain('\ndone: a of example: moved; the guest runs on the target\n');
     expect([await readdir(source), await readdir(target)]).toEqual([[], ['a.qcow2']]);
     expect(await example('last.ts', state)).toMatch(/^\w{6} example done\nstarted /);
     await vm.kill();
