@@ -11,7 +11,7 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
       {
         test: {
           name: 'integ',
-          include: ['{src,lab,setup}/**/*.integ.ts'],
+          include: ['{src,lab,setup,docs}/**/*.integ.ts'],
           testTimeout: 600_000,
           hookTimeout: 600_000,
           fileParallelism: false,

@@ -1,7 +1,6 @@
 import { basename, dirname, join, sep } from 'node:path';
 import { type FerryError, ferryError } from '../../base/index.ts';
 import { chooseDisks, leftBecause } from './choose-disks.ts';
-import type { MigrationRequest } from './request.ts';
 import type { Survey, SurveyedDisk } from './survey.ts';
 
 /** Every reason to refuse, found before anything is touched; empty when there is none. Space is the plan's. */
@@ -23,17 +22,19 @@ export function refusals(survey: Survey): FerryError[] {
     const reasons = left.map(({ disk, reason }) => `${disk}: ${reason}`).join('; ');
     found.push(ferryError('NO_DISK_TO_MOVE', { vm, reasons: reasons || 'it has no drives' }));
   }
-  for (const disk of disks) found.push(...diskRefusals(disk, survey.request), ...targetRefusals(survey, disk));
+  for (const disk of disks) found.push(...diskRefusals(disk, survey), ...targetRefusals(survey, disk));
   found.push(...nameRefusals(survey));
   return unique(found);
 }
 
-function diskRefusals({ disk, refusals, chain }: SurveyedDisk, { fold, leaveLink }: MigrationRequest): FerryError[] {
+function diskRefusals({ disk, refusals, chain }: SurveyedDisk, { request, inventory }: Survey): FerryError[] {
+  const { fold, leaveLink } = request;
   const stays = leftBecause(disk);
   if (stays !== undefined) return [ferryError('DISK_STAYS', { disk: disk.id, reason: stays })];
   const found: FerryError[] = [];
   if (disk.shareable) found.push(ferryError('DISK_SHAREABLE', { disk: disk.id }));
-  if (disk.filters.length > 0) {
+  // A block job puts a filter of its own above the disk, and is a reason of its own.
+  if (disk.filters.length > 0 && inventory.jobs.length === 0) {
     found.push(ferryError('DISK_FILTER', { disk: disk.id, filters: disk.filters.join(', ') }));
   }
   // A persistent bitmap is in the image's file, so it is copied, and the fold marks in it all that it writes: it ends as

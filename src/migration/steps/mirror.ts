@@ -1,3 +1,4 @@
+import { syncFile } from '../../image/index.ts';
 import type { MirrorNode } from '../../vm/index.ts';
 import { cancelGroup } from '../swap/job-group.ts';
 import { checkMirrors } from '../swap/mirror-health.ts';
@@ -23,16 +24,17 @@ export const mirror: Step = {
   },
 
   async act(run) {
-    const { plan, vm, ledger, clock } = run;
+    const { plan, vm, ledger } = run;
     const running = new Set((await vm.jobs(plan.disks.map(({ jobs }) => jobs.mirror))).map(({ id }) => id));
     const missing = plan.disks.filter(({ jobs }) => !running.has(jobs.mirror));
     await vm.closeNodes(missing.map(({ nodes }) => nodes.mirror));
-    const began = clock.monotonic();
+    // Stopping the VM flushes its images: what is on storage already need not be waited for.
+    await Promise.all(missing.map(({ sourceOverlay }) => syncFile(sourceOverlay)));
     try {
       await vm.startMirrors(missing.map(mirrorOf), noteStop(run));
     } finally {
-      if (await wakeVm(run))
-        run.emit({ type: 'held', kind: 'start', ms: clock.monotonic() - began, disks: missing.length });
+      const ms = await wakeVm(run);
+      if (ms !== undefined) run.emit({ type: 'held', kind: 'start', ms, disks: missing.length });
     }
     ledger.made('node', ...missing.map(({ nodes }) => nodes.mirror));
     ledger.made('job', ...missing.map(({ jobs }) => jobs.mirror));

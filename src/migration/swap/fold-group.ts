@@ -31,12 +31,11 @@ export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', all: reado
   if (folds.length === 0) return;
   const ids = folds.map(({ job }) => job);
   for (const { disk, job } of folds) ledger.plan('job', job, kind, disk);
-  const began = run.clock.monotonic();
   try {
     await vm.startFolds(folds, noteStop(run));
   } finally {
-    const ms = run.clock.monotonic() - began;
-    if (await wakeVm(run)) run.emit({ type: 'held', kind: 'start', ms, disks: folds.length });
+    const ms = await wakeVm(run);
+    if (ms !== undefined) run.emit({ type: 'held', kind: 'start', ms, disks: folds.length });
   }
   ledger.made('job', ...ids);
   const swap = jobGroup(run, ids);
