@@ -43,7 +43,7 @@ export function buildPackage(out: string): void {
   }
   cpSync(join(ROOT, 'src', 'journal', 'sql'), join(lib, 'journal', 'sql'), { recursive: true });
   for (const name of ['LICENSE', 'README.md', 'ARCHITECTURE.md', 'docs'])
-    cpSync(join(ROOT, name), join(out, name), { recursive: true });
+    cpSync(join(ROOT, name), join(out, name), { recursive: true, filter: (path) => !path.endsWith('.ts') });
   const manifest = publishedManifest(JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as object);
   writeFileSync(join(out, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   for (const path of Object.values((manifest as { bin: Record<string, string> }).bin))

@@ -11,9 +11,8 @@ import type { Step } from './step.ts';
 export const mirror: Step = {
   name: 'mirror',
 
-  async look({ plan, vm }) {
-    const jobs = await vm.jobs(plan.disks.map((disk) => disk.jobs.mirror));
-    return jobs.length === plan.disks.length ? 'done' : 'open';
+  async look(run) {
+    return (await untrusted(run)).length === 0 ? 'done' : 'open';
   },
 
   intend({ plan, ledger }) {
@@ -24,9 +23,12 @@ export const mirror: Step = {
   },
 
   async act(run) {
-    const { plan, vm, ledger } = run;
-    const running = new Set((await vm.jobs(plan.disks.map(({ jobs }) => jobs.mirror))).map(({ id }) => id));
-    const missing = plan.disks.filter(({ jobs }) => !running.has(jobs.mirror));
+    const { vm, ledger } = run;
+    const missing = await untrusted(run);
+    await cancelGroup(
+      run,
+      missing.map(({ jobs }) => jobs.mirror),
+    );
     await vm.closeNodes(missing.map(({ nodes }) => nodes.mirror));
     // Stopping the VM flushes its images: what is on storage already need not be waited for.
     await Promise.all(missing.map(({ sourceOverlay }) => syncFile(sourceOverlay)));
@@ -44,6 +46,15 @@ export const mirror: Step = {
 
   undo: dropMirrors,
 };
+
+/**
+ * Disks whose mirror cannot be relied on. A job that exists and is not in the ledger as made was left by an attempt that
+ * failed or died while it started: the VM may have been woken before the job saw every write.
+ */
+async function untrusted({ plan, vm, ledger }: Run): Promise<readonly PlannedDisk[]> {
+  const there = new Set((await vm.jobs(plan.disks.map(({ jobs }) => jobs.mirror))).map(({ id }) => id));
+  return plan.disks.filter(({ jobs }) => !there.has(jobs.mirror) || !ledger.isMade('job', jobs.mirror));
+}
 
 /** Ends the mirroring: the guest goes on at the source, and the target's overlay is closed. */
 export async function dropMirrors(run: Run): Promise<void> {
