@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { makeEncryptedImage } from '../../lab/encrypted-image.ts';
 import { type ErrorCode, isFerryError } from '../base/index.ts';
 import { checkChain, createOverlay, probeChain, probeImage, relativeBackingName, rewriteBacking } from './index.ts';
 
@@ -244,25 +245,17 @@ describe('probeChain', () => {
   test.each([
     ['IMAGE_FORMAT_UNSUPPORTED', ['create', '-f', 'vmdk', 'bad', '1M']],
     ['IMAGE_FORMAT_UNSUPPORTED', ['create', '-f', 'vdi', 'bad', '1M']],
-    [
-      'IMAGE_ENCRYPTED',
-      [
-        'create',
-        '-f',
-        'qcow2',
-        '--object',
-        'secret,id=s,data=abc',
-        '-o',
-        'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10',
-        'bad',
-        '1M',
-      ],
-    ],
   ] as const)('refuses with %s', async (code, args) => {
     img(...args);
-    const format = code === 'IMAGE_ENCRYPTED' ? 'qcow2' : undefined;
-    const chain = await probeChain(at('bad'), format ? { format } : {});
+    const chain = await probeChain(at('bad'));
     expect(await codeOf(Promise.try(() => checkChain(chain)))).toBe(code);
+    rmSync(at('bad'));
+  });
+
+  test('refuses an encrypted image', async () => {
+    await makeEncryptedImage(at('bad'), 'abc');
+    const chain = await probeChain(at('bad'), { format: 'qcow2' });
+    expect(await codeOf(Promise.try(() => checkChain(chain)))).toBe('IMAGE_ENCRYPTED');
     rmSync(at('bad'));
   });
 });
