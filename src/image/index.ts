@@ -18,5 +18,5 @@ export { type BackingReference, createOverlay, type OverlayOptions, rewriteBacki
 export { probeChain, type ProbeChainOptions, probeImage, type ProbeOptions } from './probe.ts';
 export { StorageDaemon } from './storage-daemon.ts';
 export { spaceNeeded, type StorageSpace, storageSpace } from './storage-space.ts';
-export { syncFile, syncFolder } from './sync.ts';
+export { removeFile, syncFile, syncFolder } from './sync.ts';
 export { verifyCopy, type VerifyOptions, type VerifyResult } from './verify-copy.ts';

@@ -1,7 +1,7 @@
 import { lstat, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf } from '../base/index.ts';
-import { foldOffline, syncFolder } from '../image/index.ts';
+import { foldOffline, removeFile, syncFolder } from '../image/index.ts';
 import type { MigrationPlan, SourceFile } from './plan/plan.ts';
 
 /** Device and inode of a file as `DEV:INO`; undefined where there is none. Symbolic links are not followed. */
@@ -29,8 +29,7 @@ export async function letGoOfSource(
   for (const disk of plan.disks) {
     // What somebody has gone on from is kept together with what it should have gone on from.
     if (spared.has((await identityOf(disk.active.realPath)) ?? '')) continue;
-    await rm(disk.sourceOverlay, { force: true });
-    await syncFolder(dirname(disk.sourceOverlay));
+    await removeFile(disk.sourceOverlay);
   }
 }
 

@@ -1,6 +1,6 @@
-import { lstat, readlink, realpath, rm } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
-import { otherUsersOf, syncFolder } from '../../image/index.ts';
+import { lstat, readlink, realpath } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { otherUsersOf, removeFile } from '../../image/index.ts';
 import type { Journal, LedgerEntry } from '../../journal/index.ts';
 import { type FileMark, fileMark, sameMark } from '../file-mark.ts';
 import { isMounted } from './mounted.ts';
@@ -43,8 +43,7 @@ export async function removeLeftover(journal: Journal, leftover: Leftover): Prom
   const { entry, plan } = left;
   const found = await examine(journal, entry, plan, []);
   if (found.verdict === 'remove') {
-    await rm(entry.name, { force: true });
-    await syncFolder(dirname(entry.name));
+    await removeFile(entry.name);
   }
   const gone = found.verdict === 'remove' || (found.verdict === 'missing' && (await isMounted(entry.name, plan)));
   if (gone) journal.ledgerGone(entry.id);

@@ -1,7 +1,5 @@
-import { rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { ferryError, messageOf } from '../../base/index.ts';
-import { foldOffline, openersOf, syncFolder } from '../../image/index.ts';
+import { foldOffline, openersOf, removeFile } from '../../image/index.ts';
 import { type Journal, MigrationOwner, type MigrationState } from '../../journal/index.ts';
 import type { MigrationEvent } from '../event.ts';
 import { fileMark } from '../file-mark.ts';
@@ -115,7 +113,7 @@ async function onTarget(
   journal.update(id, { state: 'running' });
   if (overlay === 'merge') for (const disk of disks) await merge(disk.targetOverlay);
   if (overlay === 'merge' && disks.length > 0) journal.writeCommitRecord(id, 'fold', { offline: true });
-  if (overlay !== 'keep') for (const disk of disks) await remove(disk.targetOverlay);
+  if (overlay !== 'keep') for (const disk of disks) await removeFile(disk.targetOverlay);
   const spared = await sourcesInUse(journal, plan);
   const ledger = new Ledger(journal, id);
   for (const path of linkTemporaries(plan)) ledger.plan('file', path, 'link');
@@ -181,18 +179,13 @@ async function removeOurs(
     const message = `whether ${path} is there cannot be seen: its storage is not mounted. When it is: blockferry gc`;
     return emit({ type: 'warning', message });
   }
-  if (there) await remove(path);
+  if (there) await removeFile(path);
   return ledger.gone('file', path);
 }
 
 /** Merging again what was merged before changes nothing; an overlay that is gone was merged and removed. */
 async function merge(overlay: string): Promise<void> {
   if ((await identityOf(overlay)) !== undefined) await foldOffline(overlay);
-}
-
-async function remove(path: string): Promise<void> {
-  await rm(path, { force: true });
-  await syncFolder(dirname(path));
 }
 
 /**

@@ -1,7 +1,6 @@
 import { rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { Semaphore } from '../../base/index.ts';
-import { copyImage, syncFolder } from '../../image/index.ts';
+import { copyImage, removeFile } from '../../image/index.ts';
 import { watched } from '../watch.ts';
 import type { Step } from './step.ts';
 
@@ -55,8 +54,7 @@ export const copy: Step = {
     // Only what the ledger has: a name that was taken by somebody else's file never got there.
     const targets = new Set(plan.copies.map(({ target }) => target));
     for (const target of ledger.live('file').filter((name) => targets.has(name))) {
-      await rm(target, { force: true });
-      await syncFolder(dirname(target));
+      await removeFile(target);
       ledger.gone('file', target);
     }
   },

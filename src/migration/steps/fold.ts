@@ -1,7 +1,5 @@
-import { rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { removeFile } from '../../image/index.ts';
 import { ferryError } from '../../base/index.ts';
-import { syncFolder } from '../../image/index.ts';
 import type { FoldJob } from '../../vm/index.ts';
 import { foldGroup } from '../swap/fold-group.ts';
 import type { Run } from '../run.ts';
@@ -39,8 +37,7 @@ export const fold: Step = {
       }
     }
     for (const { targetOverlay } of plan.disks) {
-      await rm(targetOverlay, { force: true });
-      await syncFolder(dirname(targetOverlay));
+      await removeFile(targetOverlay);
       ledger.gone('file', targetOverlay);
     }
   },

@@ -1,7 +1,6 @@
-import { rm } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename } from 'node:path';
 import { ferryError } from '../../base/index.ts';
-import { createOverlay, relativeBackingName, syncFolder } from '../../image/index.ts';
+import { createOverlay, relativeBackingName, removeFile } from '../../image/index.ts';
 import type { PlannedDisk } from '../plan/plan.ts';
 import type { Run } from '../run.ts';
 import { targetBacking } from '../plan/target-backing.ts';
@@ -56,8 +55,7 @@ async function removeOverlays({ plan, vm }: Run): Promise<void> {
   for (const disk of plan.disks) {
     await refuseIfOpen(vm, disk);
     for (const path of [disk.sourceOverlay, disk.targetOverlay]) {
-      await rm(path, { force: true });
-      await syncFolder(dirname(path));
+      await removeFile(path);
     }
   }
 }
