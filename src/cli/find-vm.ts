@@ -23,15 +23,40 @@ export interface VmChoice {
 export async function connectVm(cli: Cli, choice: VmChoice): Promise<QemuVm> {
   const { cwd, clock } = cli.surroundings;
   const { address, vm } = await monitorOf(choice, await discoverQemu(), cwd);
-  await refuseSecond(cli, address, vm);
+  const first = await unfinishedOf(cli, address, vm);
+  if (first !== undefined)
+    throw ferryError('MIGRATION_EXISTS', { vm: first.vm, id: first.id, driver: driverOf(first) });
   return await QemuVm.connect(address, { clock });
 }
 
 /**
- * Before it connects: whoever drives the first migration of a VM holds its monitor, and its jobs and overlays would be
- * refused for the wrong reason. And a VM that was started again since may run on old data.
+ * The unfinished migration of the VM that the command line names, where nobody drives it.
+ * @throws as `connectVm`, but for MIGRATION_EXISTS
  */
-async function refuseSecond(cli: Cli, address: QmpAddress, vm: DiscoveredVm | undefined): Promise<void> {
+export async function abandonedMigration(cli: Cli, choice: VmChoice): Promise<UnfinishedMigration | undefined> {
+  const { address, vm } = await monitorOf(choice, await discoverQemu(), cli.surroundings.cwd);
+  const found = await unfinishedOf(cli, address, vm);
+  return found?.owner === 'none' ? found : undefined;
+}
+
+/** A migration that has to come to its end before its VM can have another. */
+export interface UnfinishedMigration {
+  readonly id: string;
+  /** The VM's name. */
+  readonly vm: string;
+  /** Process id of who drives it; `none` when nobody does, `unknown` where this user may not ask. */
+  readonly owner: number | 'none' | 'unknown';
+}
+
+/**
+ * Looked for before it connects: whoever drives the first migration of a VM holds its monitor, and its jobs and overlays
+ * would be refused for the wrong reason. And a VM that was started again since may run on old data.
+ */
+async function unfinishedOf(
+  cli: Cli,
+  address: QmpAddress,
+  vm: DiscoveredVm | undefined,
+): Promise<UnfinishedMigration | undefined> {
   using journal = openJournal(cli);
   const shown = formatQmpAddress(address);
   for (const { id, vm: known } of journal.migrations({ unfinished: true })) {
@@ -40,14 +65,14 @@ async function refuseSecond(cli: Cli, address: QmpAddress, vm: DiscoveredVm | un
       (vm?.uuid !== undefined && vm.uuid === known.uuid) ||
       ((vm?.name === known.name || known.address === shown) &&
         (vm === undefined || !(await processExists(known.process))));
-    if (!same) continue;
-    const owner = await ownerOfMigration(journal, id);
-    const driver =
-      owner === 'none'
-        ? 'which nobody drives'
-        : `which ${owner === 'unknown' ? 'somebody' : `process ${owner}`} drives`;
-    throw ferryError('MIGRATION_EXISTS', { vm: known.name, id, driver });
+    if (same) return { id, vm: known.name, owner: await ownerOfMigration(journal, id) };
   }
+  return undefined;
+}
+
+function driverOf({ owner }: UnfinishedMigration): string {
+  if (owner === 'none') return 'which nobody drives';
+  return `which ${owner === 'unknown' ? 'somebody' : `process ${owner}`} drives`;
 }
 
 interface Chosen {

@@ -46,6 +46,7 @@ export function buildProgram(execute: Execute, version: string): Command {
     .summary('Move the disks of a running VM to another storage.')
     .description(
       'Move the disks of a running VM to another storage. Shows the plan, asks, and stays in the foreground to the end. ' +
+        'A migration of the same VM that somebody left unfinished is recovered first. ' +
         'Ctrl-C on a terminal asks what to do; without a terminal SIGINT, and always SIGTERM, mean: abort and roll back. ' +
         'SIGHUP means: leave the disks mirrored and stop driving. The swap itself is never interrupted.',
     )

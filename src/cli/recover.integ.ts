@@ -74,13 +74,10 @@ describe('recover, while QEMU runs', () => {
     const here = await scene(lab);
     const before = await here.traces();
     const first = await killedCopying(here);
-    for (const command of ['plan', 'migrate']) {
-      const args = ['vm 1', '--to', here.target, ...(command === 'migrate' ? ['--yes'] : []), ...here.common];
-      const second = await Blockferry.run(command, ...args);
-      expect(second.status).toBe(3);
-      expect(second.stderr).toContain(`${first}, which nobody drives`);
-      expect(second.stderr).toContain(`blockferry recover ${first}`);
-    }
+    const plan = await Blockferry.run('plan', 'vm 1', '--to', here.target, ...here.common);
+    expect(plan.status).toBe(3);
+    expect(plan.stderr).toContain(`${first}, which nobody drives`);
+    expect(plan.stderr).toContain(`blockferry recover ${first}`);
     expect(await Blockferry.run('recover', first, '--back', ...here.common)).toMatchObject({ status: 0, stderr: '' });
     expect(await here.traces()).toEqual(before);
 
@@ -96,6 +93,30 @@ describe('recover, while QEMU runs', () => {
     expect((await recovery.ended).status).toBe(0);
     expect((await readdir(here.target)).toSorted()).toEqual(['a.qcow2', 'b.qcow2']);
   });
+});
+
+test('migrate brings what was left unfinished to its end first', async () => {
+  await using lab = await Lab.open({ name: 'migrate again' });
+  const here = await scene(lab);
+  const { source, target, state, common } = here;
+  const migrations = (): string[] => {
+    using journal = Journal.open(state, { readOnly: true });
+    return journal.migrations().map((row) => row.state);
+  };
+  const again = async (to: string): Promise<string> => {
+    const { status, stdout } = await Blockferry.run('migrate', 'vm 1', '--yes', '--to', to, ...common);
+    expect([status, (await readdir(to)).toSorted()], stdout).toEqual([0, ['a.qcow2', 'b.qcow2']]);
+    return stdout;
+  };
+
+  // It goes back, so there is still all to be done.
+  const first = await killedAt(here, { step: 'pivot', when: 'held' });
+  expect(await again(target)).toContain(`has an unfinished migration, ${first}, which nobody drives`);
+  expect(migrations().toSorted()).toEqual(['done', 'rolled-back']);
+  // It goes to where the disks are wanted, so nothing is left to be done.
+  await killedAt({ ...here, target: source }, { step: 'mirror', when: 'after' });
+  await again(source);
+  expect(migrations().toSorted()).toEqual(['done', 'done', 'rolled-back']);
 });
 
 describe('recover, when QEMU is gone', () => {

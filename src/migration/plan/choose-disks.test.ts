@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Disk } from '../../vm/index.ts';
-import { chooseDisks } from './choose-disks.ts';
+import { chooseDisks, disksAreThere } from './choose-disks.ts';
 import { DEFAULT_REQUEST, type MigrationRequest } from './request.ts';
 import { sampleChain, sampleDisk } from './testing/sample-survey.ts';
 
@@ -65,5 +65,20 @@ describe('which disks move', () => {
         }
       }),
     );
+  });
+});
+
+describe('whether the disks are there already', () => {
+  test('only when each one that is asked for is in its own folder', () => {
+    expect(disksAreThere(DISKS, request({}))).toBe(false);
+    expect(disksAreThere(DISKS, request({ to: '/fast' }))).toBe(true);
+    expect(disksAreThere(DISKS, request({ to: '/fast', disks: [{ name: 'a' }, { name: 'b', to: '/big' }] }))).toBe(
+      false,
+    );
+  });
+
+  test('never for a disk that there is not', () => {
+    expect(disksAreThere(DISKS, request({ to: '/fast', disks: [{ name: 'a' }, { name: 'x' }] }))).toBe(false);
+    expect(disksAreThere([], request({ to: '/fast' }))).toBe(false);
   });
 });

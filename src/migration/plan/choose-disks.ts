@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { type Disk, findDisk } from '../../vm/index.ts';
 import type { MigrationRequest } from './request.ts';
 
@@ -34,4 +35,14 @@ export function chooseDisks(disks: readonly Disk[], request: MigrationRequest): 
     chosen.push({ disk, ...(folder === undefined ? {} : { folder }) });
   }
   return { chosen, left, unknown };
+}
+
+/** Whether every disk that a request asks for is in its folder already. */
+export function disksAreThere(disks: readonly Disk[], request: MigrationRequest): boolean {
+  const { chosen, unknown } = chooseDisks(disks, request);
+  const there = chosen.every(({ disk, folder }) => {
+    const path = disk.images[0]?.path;
+    return path !== undefined && dirname(path) === folder;
+  });
+  return there && chosen.length > 0 && unknown.length === 0;
 }
