@@ -32,9 +32,11 @@ export {
   parseDomainDocument,
   parseSnapshot,
 } from './parse/snapshot.ts';
+export { type SnapshotSummary, summarizeSnapshot } from './parse/summary.ts';
 export type { SchemaMirror } from './schema/hunk.ts';
 export { loadSnapshotSchema, SCHEMA_FOLDER, type SchemaOptions, SnapshotSchema } from './schema/schema.ts';
 export { MAX_DOCUMENT_BYTES, type ReadOptions } from './xml/document.ts';
+export { selectNodes, wrapNodes } from './xml/select-nodes.ts';
 export type { XmlAttribute, XmlChild, XmlElement, XmlMarkup } from './xml/tree.ts';
 export { type CreateAsArguments, createAsXml } from './spec/create-as.ts';
 export { type DiskSpec, parseDiskSpec } from './spec/disk-spec.ts';

@@ -6,6 +6,7 @@ import * as eventLog from './events.ts';
 import * as ledgers from './ledger.ts';
 import * as rows from './migrations.ts';
 import { openDatabase } from './open-database.ts';
+import * as kept from './snapshots.ts';
 import * as stepLog from './steps.ts';
 
 export interface JournalOptions {
@@ -188,5 +189,23 @@ export class Journal implements Disposable {
   /** Ordered by key. */
   progress(id: string): eventLog.ProgressRecord[] {
     return eventLog.progress(this.#db, id);
+  }
+
+  /** The snapshots that are kept for a VM, in the order in which they were taken. */
+  snapshots(vm: kept.SnapshotOwner): kept.SnapshotRecord[] {
+    return kept.snapshots(this.#db, vm);
+  }
+
+  /** VMs for which snapshots are kept. */
+  snapshotOwners(): kept.SnapshotOwner[] {
+    return kept.snapshotOwners(this.#db);
+  }
+
+  /** Replaces the snapshots of a VM by what a synchronous function makes of them; one commit. */
+  changeSnapshots(
+    vm: kept.SnapshotOwner,
+    change: (former: readonly kept.SnapshotRecord[]) => readonly kept.SnapshotRecord[],
+  ): void {
+    kept.changeSnapshots(this.#db, vm, change);
   }
 }

@@ -56,7 +56,7 @@ export function isFinished(state: MigrationState): boolean {
 }
 
 /** The UUID in lower case, or nothing when it is all zeros: QEMU's answer for a VM that was given none. */
-function normalUuid(uuid: string): string {
+export function normalUuid(uuid: string): string {
   return /^[0-]*$/.test(uuid) ? '' : uuid.toLowerCase();
 }
 

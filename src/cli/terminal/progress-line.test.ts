@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { DiskRow } from './disk-progress.ts';
 import { percent, progressLines } from './progress-line.ts';
-import { paint, textWidth } from './text.ts';
+import { textWidth } from '../../base/text-width.ts';
+import { paint } from './text.ts';
 
 const MiB = 2 ** 20;
 const rows: DiskRow[] = [

@@ -1,6 +1,7 @@
 import { formatDuration, formatRate, formatSize } from '../../base/index.ts';
 import type { DiskRow } from './disk-progress.ts';
-import { cutText, type Paint, padText, printable, textWidth } from './text.ts';
+import { textWidth } from '../../base/text-width.ts';
+import { cutText, type Paint, padText, printable } from './text.ts';
 
 const BAR = { least: 8, most: 30 } as const;
 const NAME_MOST = 20;

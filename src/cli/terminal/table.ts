@@ -1,4 +1,5 @@
-import { cutText, type Paint, padText, printable, textWidth } from './text.ts';
+import { textWidth } from '../../base/text-width.ts';
+import { cutText, type Paint, padText, printable } from './text.ts';
 
 export interface Column {
   readonly title: string;

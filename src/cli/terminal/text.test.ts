@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { cutText, padText, paint, printable, textWidth } from './text.ts';
+import { textWidth } from '../../base/text-width.ts';
+import { cutText, padText, paint, printable } from './text.ts';
 
 describe('textWidth', () => {
   test.each([
