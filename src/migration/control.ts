@@ -1,5 +1,6 @@
 import { ferryError, formatRate } from '../base/index.ts';
-import { askOwner, type ControlHandler, type Journal } from '../journal/index.ts';
+import { askOwner, type ControlHandler } from '../journal/index.ts';
+import type { MigrationJournal } from './migration-journal.ts';
 import type { RunControl } from './run-control.ts';
 
 /** What another process can ask the owner of a migration for. */
@@ -10,7 +11,11 @@ export type ControlCommand =
   | { readonly command: 'set-speed'; readonly bytesPerSecond: number };
 
 /** What the owner does when it is asked. Each answer is one sentence for the asker. */
-export function controlHandler(id: string, control: RunControl, journal: Journal): ControlHandler {
+export function controlHandler(
+  id: string,
+  control: RunControl,
+  journal: Pick<MigrationJournal, 'commitRecord'>,
+): ControlHandler {
   return (request) => {
     switch (request.command) {
       case 'abort': {
@@ -44,7 +49,11 @@ export function controlHandler(id: string, control: RunControl, journal: Journal
 }
 
 /** Asks the process that drives a migration; undefined when none does. */
-export async function askMigration(journal: Journal, id: string, command: ControlCommand): Promise<string | undefined> {
+export async function askMigration(
+  journal: Pick<MigrationJournal, 'dir'>,
+  id: string,
+  command: ControlCommand,
+): Promise<string | undefined> {
   const answer = await askOwner(journal.dir, id, command);
   return typeof answer === 'string' ? answer : undefined;
 }

@@ -6,6 +6,8 @@ export { askMigration, type ControlCommand } from './control.ts';
 export type { MigrationEvent, ProgressReport } from './event.ts';
 export { findLeftovers, type Leftover, removeLeftover } from './recovery/leftovers.ts';
 export { disksAreThere } from './plan/choose-disks.ts';
+export type { Host } from './host.ts';
+export type { MigrationJournal } from './migration-journal.ts';
 export { makePlan, type PlanResult } from './plan/make-plan.ts';
 export { Migration, type MigrationDeps, type Outcome } from './migration.ts';
 export type { MigrationPlan, PlannedCopy, PlannedDisk, PlannedStorage, SourceFile } from './plan/plan.ts';

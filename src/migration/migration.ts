@@ -8,10 +8,12 @@ import {
   systemClock,
 } from '../base/index.ts';
 import { CopyControl } from '../image/index.ts';
-import { type Journal, MigrationOwner } from '../journal/index.ts';
 import type { VirtualMachine } from '../vm/index.ts';
 import { controlHandler } from './control.ts';
 import type { MigrationEvent, ProgressReport } from './event.ts';
+import type { Host } from './host.ts';
+import type { MigrationJournal } from './migration-journal.ts';
+import { realHost } from './real-host.ts';
 import { freeGuest } from './swap/free-guest.ts';
 import { nextStep, type Progress, type StepState } from './next-step.ts';
 import type { MigrationPlan } from './plan/plan.ts';
@@ -22,8 +24,10 @@ import { isStepName, type StepName } from './step-name.ts';
 import { STEP, type StepTable } from './steps/index.ts';
 
 export interface MigrationDeps {
-  readonly journal: Journal;
+  readonly journal: MigrationJournal;
   readonly vm: VirtualMachine;
+  /** Default: this host. */
+  readonly host?: Host;
   readonly clock?: Clock;
   readonly onEvent?: (event: MigrationEvent) => void;
   readonly onProgress?: (progress: ProgressReport) => void;
@@ -49,12 +53,12 @@ export class Migration implements AsyncDisposable {
   readonly control: RunControl;
   readonly #deps: MigrationDeps;
   readonly #clock: Clock;
-  readonly #owner: MigrationOwner;
+  readonly #owner: AsyncDisposable;
   readonly #run: Run;
   readonly #steps: StepTable;
   readonly #meters = new Map<string, { meter: RateMeter; savedAt: number }>();
 
-  private constructor(plan: MigrationPlan, control: RunControl, owner: MigrationOwner, deps: MigrationDeps) {
+  private constructor(plan: MigrationPlan, control: RunControl, owner: AsyncDisposable, deps: MigrationDeps) {
     this.plan = plan;
     this.control = control;
     this.#owner = owner;
@@ -62,11 +66,13 @@ export class Migration implements AsyncDisposable {
     this.#deps = deps;
     this.#clock = deps.clock ?? systemClock;
     control.onChange = (change) => this.#onControl(change);
+    const { vm, journal, host = realHost } = deps;
     this.#run = {
       plan,
-      vm: deps.vm,
-      journal: deps.journal,
-      ledger: new Ledger(deps.journal, plan.id),
+      vm,
+      host,
+      journal,
+      ledger: new Ledger(journal, host, plan.id),
       clock: this.#clock,
       control,
       emit: (event) => this.#emit(event),
@@ -87,7 +93,7 @@ export class Migration implements AsyncDisposable {
       const { name, uuid, process, address, host } = vm;
       deps.journal.addMigration({ id, vm: { name, uuid, process, address, host }, plan, options: request });
     } catch (error) {
-      await owner.release();
+      await owner[Symbol.asyncDispose]();
       throw error;
     }
     const migration = new Migration(plan, control, owner, deps);
@@ -153,7 +159,7 @@ export class Migration implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#owner.release();
+    await this.#owner[Symbol.asyncDispose]();
   }
 
   /** A failure is told only: the step that was interrupted tries it again, and decides. */
@@ -283,8 +289,9 @@ export class Migration implements AsyncDisposable {
   }
 }
 
-async function claim(id: string, control: RunControl, { journal, clock }: MigrationDeps): Promise<MigrationOwner> {
-  const owner = await MigrationOwner.claim(journal.dir, id, controlHandler(id, control, journal), clock ?? systemClock);
+async function claim(id: string, control: RunControl, deps: MigrationDeps): Promise<AsyncDisposable> {
+  const { journal, clock, host = realHost } = deps;
+  const owner = await host.claim(journal.dir, id, controlHandler(id, control, journal), clock);
   if (owner === undefined) throw ferryError('MIGRATION_OWNED', { id });
   return owner;
 }

@@ -1,8 +1,9 @@
 import type { Clock } from '../base/index.ts';
-import type { Journal, LedgerEntry } from '../journal/index.ts';
+import type { LedgerEntry } from '../journal/index.ts';
 import type { VirtualMachine } from '../vm/index.ts';
-import { fileMark } from './file-mark.ts';
 import type { MigrationEvent, ProgressReport } from './event.ts';
+import type { Host } from './host.ts';
+import type { MigrationJournal } from './migration-journal.ts';
 import type { MigrationPlan } from './plan/plan.ts';
 import type { RunControl } from './run-control.ts';
 
@@ -10,7 +11,8 @@ import type { RunControl } from './run-control.ts';
 export interface Run {
   readonly plan: MigrationPlan;
   readonly vm: VirtualMachine;
-  readonly journal: Journal;
+  readonly host: Host;
+  readonly journal: MigrationJournal;
   readonly ledger: Ledger;
   readonly clock: Clock;
   readonly control: RunControl;
@@ -24,11 +26,13 @@ type Kind = LedgerEntry['kind'];
 
 /** The journal's ledger of one migration: every file, node and job, written before it is made. */
 export class Ledger {
-  readonly #journal: Journal;
+  readonly #journal: MigrationJournal;
+  readonly #host: Host;
   readonly #id: string;
 
-  constructor(journal: Journal, id: string) {
+  constructor(journal: MigrationJournal, host: Host, id: string) {
     this.#journal = journal;
+    this.#host = host;
     this.#id = id;
   }
 
@@ -43,7 +47,9 @@ export class Ledger {
 
   /** The files are there: which ones is recorded too, so that another of the same name is never taken for one of them. */
   async madeFiles(...paths: readonly string[]): Promise<void> {
-    const marks = new Map(await Promise.all(paths.map(async (path) => [path, await fileMark(path)] as const)));
+    const marks = new Map(
+      await Promise.all(paths.map(async (path) => [path, await this.#host.fileMark(path)] as const)),
+    );
     this.#each('file', paths, (entry) => this.#journal.ledgerMade(entry.id, marks.get(entry.name)));
   }
 

@@ -1,19 +1,5 @@
-import { lstat, readlink, rename, rm, symlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { errnoOf } from '../base/index.ts';
-import { foldOffline, removeFile, syncFolder } from '../image/index.ts';
+import { type Host, identityOf } from './host.ts';
 import type { MigrationPlan, SourceFile } from './plan/plan.ts';
-
-/** Device and inode of a file as `DEV:INO`; undefined where there is none. Symbolic links are not followed. */
-export async function identityOf(path: string): Promise<string | undefined> {
-  try {
-    const { dev, ino } = await lstat(path, { bigint: true });
-    return `${dev}:${ino}`;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}
 
 /**
  * Removes the source's files, or puts them aside, as planned. May be called again on what an interrupted attempt left.
@@ -21,49 +7,51 @@ export async function identityOf(path: string): Promise<string | undefined> {
  * @param warn told of each file that is left alone although it was to go, and why
  */
 export async function letGoOfSource(
+  host: Host,
   plan: MigrationPlan,
   spared: ReadonlyMap<string, string>,
   warn: (message: string) => void,
 ): Promise<void> {
-  for (const file of plan.sourceFiles) if (file.action !== 'keep') await letGo(plan, file, spared, warn);
+  for (const file of plan.sourceFiles) if (file.action !== 'keep') await letGo(host, plan, file, spared, warn);
   for (const disk of plan.disks) {
     // What somebody has gone on from is kept together with what it should have gone on from.
-    if (spared.has((await identityOf(disk.active.realPath)) ?? '')) continue;
-    await removeFile(disk.sourceOverlay);
+    if (spared.has((await identityOf(host, disk.active.realPath)) ?? '')) continue;
+    await host.removeFile(disk.sourceOverlay);
   }
 }
 
 async function letGo(
+  host: Host,
   plan: MigrationPlan,
   file: SourceFile,
   spared: ReadonlyMap<string, string>,
   warn: (message: string) => void,
 ): Promise<void> {
   const { path, realPath, action, link, renameTo } = file;
-  const found = await identityOf(realPath);
+  const found = await identityOf(host, realPath);
   // An interrupted attempt has been here.
-  if (found === undefined) return addLink(plan, file);
-  if (link !== undefined && (await readlink(realPath).catch(() => undefined)) === link) return undefined;
+  if (found === undefined) return addLink(host, plan, file);
+  if (link !== undefined && (await host.readLink(realPath)) === link) return undefined;
   if (found !== `${file.dev}:${file.ino}`) {
     return warn(`${realPath} is not the file that was there when the migration began: it is left alone`);
   }
   const reason = spared.get(found);
   if (reason !== undefined) return warn(`${realPath} is left alone: ${reason}`);
   if (action === 'rename' && renameTo !== undefined) {
-    await mergeOverlay(plan, realPath);
-    await rename(realPath, renameTo);
+    await mergeOverlay(host, plan, realPath);
+    await host.renameFile(realPath, renameTo);
   } else {
-    await rm(realPath);
+    await host.removeFile(realPath);
   }
-  await syncFolder(dirname(realPath));
   if (path !== realPath && link === undefined) warn(`the symbolic link ${path} led to ${realPath}, which is gone now`);
-  return addLink(plan, file);
+  return addLink(host, plan, file);
 }
 
 /** A source that is kept is kept as it was at the swap, in one piece: with what the guest wrote since the snapshot. */
-async function mergeOverlay({ disks }: MigrationPlan, realPath: string): Promise<void> {
+async function mergeOverlay(host: Host, { disks }: MigrationPlan, realPath: string): Promise<void> {
   const disk = disks.find(({ active }) => active.realPath === realPath);
-  if (disk !== undefined && (await identityOf(disk.sourceOverlay)) !== undefined) await foldOffline(disk.sourceOverlay);
+  if (disk === undefined || (await identityOf(host, disk.sourceOverlay)) === undefined) return;
+  await host.foldOffline(disk.sourceOverlay);
 }
 
 /** The names that links to the moved images have before they are put in the place of the old paths. */
@@ -75,12 +63,11 @@ function temporaryOf(id: string, path: string): string {
   return `${path}.link-${id}`;
 }
 
-async function addLink({ id }: MigrationPlan, { path, link }: SourceFile): Promise<void> {
+async function addLink(host: Host, { id }: MigrationPlan, { path, link }: SourceFile): Promise<void> {
   if (link === undefined) return;
   // Renamed over the old name, so that there is no moment at which the VM's start command finds nothing.
   const temporary = temporaryOf(id, path);
-  await rm(temporary, { force: true });
-  await symlink(link, temporary);
-  await rename(temporary, path);
-  await syncFolder(dirname(path));
+  await host.removeFile(temporary);
+  await host.makeLink(link, temporary);
+  await host.renameFile(temporary, path);
 }

@@ -1,5 +1,4 @@
 import { ferryError, formatSize, messageOf } from '../base/index.ts';
-import { storageSpace } from '../image/index.ts';
 import { checkMirrors } from './swap/mirror-health.ts';
 import type { Run } from './run.ts';
 
@@ -44,9 +43,9 @@ async function watch(run: Run, fault: AbortController, over: AbortSignal): Promi
  * Stops early rather than fill a file system that the guest needs.
  * @throws FerryError SPACE_RUNS_OUT
  */
-export async function checkSpace({ plan }: Run): Promise<void> {
+export async function checkSpace({ plan, host }: Run): Promise<void> {
   for (const { folder, reserve } of plan.storages) {
-    const { free } = await storageSpace(folder);
+    const { free } = await host.storageSpace(folder);
     if (free < reserve) {
       throw ferryError('SPACE_RUNS_OUT', { folder, free: formatSize(free), reserve: formatSize(reserve) });
     }

@@ -45,7 +45,8 @@ export async function removeLeftover(journal: Journal, leftover: Leftover): Prom
   if (found.verdict === 'remove') {
     await removeFile(entry.name);
   }
-  const gone = found.verdict === 'remove' || (found.verdict === 'missing' && (await isMounted(entry.name, plan)));
+  const gone =
+    found.verdict === 'remove' || (found.verdict === 'missing' && (await isMounted({ fileMark }, entry.name, plan)));
   if (gone) journal.ledgerGone(entry.id);
   return found;
 }
@@ -75,7 +76,7 @@ async function examine(
   const about = { migration: entry.migration, vm: plan.vm.name, path: entry.name, role: entry.role };
   const mark = await fileMark(entry.name);
   if (mark === undefined) {
-    const mounted = await isMounted(entry.name, plan);
+    const mounted = await isMounted({ fileMark }, entry.name, plan);
     const why = mounted ? 'there is no such file' : 'there is no such file; is its storage mounted?';
     return { ...about, size: 0, verdict: 'missing', why };
   }

@@ -1,18 +1,21 @@
 import { ferryError, messageOf } from '../../base/index.ts';
-import { foldOffline, openersOf, removeFile } from '../../image/index.ts';
-import { type Journal, MigrationOwner, type MigrationState } from '../../journal/index.ts';
+import type { MigrationState } from '../../journal/index.ts';
 import type { MigrationEvent } from '../event.ts';
-import { fileMark } from '../file-mark.ts';
+import { type Host, identityOf } from '../host.ts';
 import type { Outcome } from '../migration.ts';
+import type { MigrationJournal } from '../migration-journal.ts';
+import { realHost } from '../real-host.ts';
 import { isMounted } from './mounted.ts';
 import { type OfflineVerdict, offlineVerdict } from './offline-verdict.ts';
 import type { MigrationPlan, PlannedDisk } from '../plan/plan.ts';
 import { Ledger } from '../run.ts';
 import { changedImages, type Stamp } from './snapshot-stamp.ts';
-import { identityOf, letGoOfSource, linkTemporaries } from '../source-files.ts';
+import { letGoOfSource, linkTemporaries } from '../source-files.ts';
 
 export interface OfflineDeps {
-  readonly journal: Journal;
+  readonly journal: MigrationJournal;
+  /** Default: this host. */
+  readonly host?: Host;
   readonly onEvent?: (event: MigrationEvent) => void;
 }
 
@@ -30,10 +33,8 @@ const MERGE = 'merge-offline';
  *   What it says is in the journal as well
  */
 export async function recoverOffline(id: string, deps: OfflineDeps): Promise<Outcome> {
-  const { journal } = deps;
-  const owner = await MigrationOwner.claim(journal.dir, id, () =>
-    Promise.reject(ferryError('MIGRATION_OWNED', { id })),
-  );
+  const { journal, host = realHost } = deps;
+  const owner = await host.claim(journal.dir, id, () => Promise.reject(ferryError('MIGRATION_OWNED', { id })));
   if (owner === undefined) throw ferryError('MIGRATION_OWNED', { id });
   await using _ = owner;
   const { plan, state } = journal.migration(id) as { plan: MigrationPlan; state: MigrationState };
@@ -48,8 +49,8 @@ export async function recoverOffline(id: string, deps: OfflineDeps): Promise<Out
     const verdict = offlineVerdict(factsOf(journal, plan));
     const outcome =
       verdict.truth === 'source'
-        ? await backAtSource(journal, plan, verdict, emit)
-        : await onTarget(journal, plan, verdict, emit);
+        ? await backAtSource({ journal, host, plan, emit }, verdict)
+        : await onTarget({ journal, host, plan, emit }, verdict);
     journal.update(id, { state: outcome.kind, message: outcome.message });
     emit({ type: 'finished', outcome: outcome.kind, message: outcome.message });
     return outcome;
@@ -59,7 +60,7 @@ export async function recoverOffline(id: string, deps: OfflineDeps): Promise<Out
   }
 }
 
-function factsOf(journal: Journal, { id, request }: MigrationPlan): Parameters<typeof offlineVerdict>[0] {
+function factsOf(journal: MigrationJournal, { id, request }: MigrationPlan): Parameters<typeof offlineVerdict>[0] {
   const snapshot = journal.steps(id).find(({ step }) => step === 'snapshot');
   return {
     snapshotBegun: snapshot !== undefined && snapshot.state !== 'undone',
@@ -74,25 +75,32 @@ function factsOf(journal: Journal, { id, request }: MigrationPlan): Parameters<t
 
 type Ended = Extract<Outcome, { readonly kind: 'done' | 'rolled-back' }>;
 
-async function backAtSource(
-  journal: Journal,
-  plan: MigrationPlan,
-  { overlay }: OfflineVerdict,
-  emit: (event: MigrationEvent) => void,
-): Promise<Ended> {
+/** What recovering one migration works with. */
+interface Scene {
+  readonly journal: MigrationJournal;
+  readonly host: Host;
+  readonly plan: MigrationPlan;
+  readonly emit: (event: MigrationEvent) => void;
+}
+
+async function backAtSource(scene: Scene, { overlay }: OfflineVerdict): Promise<Ended> {
+  const { journal, host, plan } = scene;
   const { id, vm, disks } = plan;
   // An overlay lies beside its image: where that is there, an overlay that is not was removed.
-  await requireImages(disks.map((disk) => [disk.id, disk.active.realPath]));
+  await requireImages(
+    host,
+    disks.map((disk) => [disk.id, disk.active.realPath]),
+  );
   journal.update(id, { goal: 'back', state: 'rolling-back' });
   if (overlay === 'merge') {
-    await refuseStale(journal, plan);
+    await refuseStale(scene);
     journal.intendStep(id, MERGE);
-    for (const disk of disks) await merge(disk.sourceOverlay);
+    for (const disk of disks) await merge(host, disk.sourceOverlay);
     // From here on the VM may be started, and the overlays are stale: whoever recovers again must not merge them.
     journal.writeCommitRecord(id, 'fold-back', { offline: true });
   }
-  const ledger = new Ledger(journal, id);
-  for (const path of ledger.live('file')) await removeOurs(path, plan, ledger, emit);
+  const ledger = new Ledger(journal, host, id);
+  for (const path of ledger.live('file')) await removeOurs(scene, path, ledger);
   ledgerOfTheDead(ledger);
   const from = disks.map(({ active }) => active.path).join(', ');
   return {
@@ -101,26 +109,25 @@ async function backAtSource(
   };
 }
 
-async function onTarget(
-  journal: Journal,
-  plan: MigrationPlan,
-  { overlay }: OfflineVerdict,
-  emit: (event: MigrationEvent) => void,
-): Promise<Ended> {
+async function onTarget(scene: Scene, { overlay }: OfflineVerdict): Promise<Ended> {
+  const { journal, host, plan, emit } = scene;
   const { id, vm, disks } = plan;
   // As on the source: the overlays lie beside the copies of the active images.
-  await requireImages(disks.map((disk) => [disk.id, disk.target]));
+  await requireImages(
+    host,
+    disks.map((disk) => [disk.id, disk.target]),
+  );
   journal.update(id, { state: 'running' });
-  if (overlay === 'merge') for (const disk of disks) await merge(disk.targetOverlay);
+  if (overlay === 'merge') for (const disk of disks) await merge(host, disk.targetOverlay);
   if (overlay === 'merge' && disks.length > 0) journal.writeCommitRecord(id, 'fold', { offline: true });
-  if (overlay !== 'keep') for (const disk of disks) await removeFile(disk.targetOverlay);
-  const spared = await sourcesInUse(journal, plan);
-  const ledger = new Ledger(journal, id);
+  if (overlay !== 'keep') for (const disk of disks) await host.removeFile(disk.targetOverlay);
+  const spared = await sourcesInUse(scene);
+  const ledger = new Ledger(journal, host, id);
   for (const path of linkTemporaries(plan)) ledger.plan('file', path, 'link');
-  await letGoOfSource(plan, spared, (message) => emit({ type: 'warning', message }));
+  await letGoOfSource(host, plan, spared, (message) => emit({ type: 'warning', message }));
   const own = new Set([...plan.copies.map(({ target }) => target), ...disks.map((disk) => disk.targetOverlay)]);
   for (const path of ledger.live('file'))
-    if (own.has(path) || (await identityOf(path)) === undefined) ledger.gone('file', path);
+    if (own.has(path) || (await identityOf(host, path)) === undefined) ledger.gone('file', path);
   ledgerOfTheDead(ledger);
   const from = disks.map((disk: PlannedDisk) => (overlay === 'keep' ? disk.targetOverlay : disk.target)).join(', ');
   const linked = plan.request.leaveLink ? ' (or by its old paths, which are links now)' : '';
@@ -131,22 +138,22 @@ async function onTarget(
 }
 
 /** Source files that somebody has gone on with, as `DEV:INO`, and how that is known. */
-async function sourcesInUse(journal: Journal, plan: MigrationPlan): Promise<ReadonlyMap<string, string>> {
+async function sourcesInUse({ journal, host, plan }: Scene): Promise<ReadonlyMap<string, string>> {
   const spared = new Map<string, string>();
-  const changed = await changedImages(stampsOf(journal, plan));
+  const changed = await changedImages(host, stampsOf(journal, plan));
   for (const { realPath } of plan.sourceFiles) {
-    const found = await identityOf(realPath);
+    const found = await identityOf(host, realPath);
     if (found === undefined) continue;
     if (changed.includes(realPath))
       spared.set(found, 'it was written to since the snapshot, so a VM has gone on from it');
-    const [opener] = (await openersOf(realPath)).openers;
+    const [opener] = (await host.openersOf(realPath)).openers;
     if (opener) spared.set(found, `the process ${opener.pid} (${opener.program}) has it open`);
   }
   return spared;
 }
 
 /** What the active images were like when the snapshot froze them; nothing where it was not confirmed, or is being undone. */
-function stampsOf(journal: Journal, { id }: MigrationPlan): readonly Stamp[] {
+function stampsOf(journal: MigrationJournal, { id }: MigrationPlan): readonly Stamp[] {
   const snapshot = journal.steps(id).find(({ step }) => step === 'snapshot');
   if (snapshot?.state !== 'done') return [];
   return (snapshot.detail as { stamps?: readonly Stamp[] } | null)?.stamps ?? [];
@@ -156,9 +163,9 @@ function stampsOf(journal: Journal, { id }: MigrationPlan): readonly Stamp[] {
  * After a reboot a storage may not be mounted yet. What is not there was then not merged and removed: it is elsewhere.
  * @throws FerryError STORAGE_MISSING
  */
-async function requireImages(images: readonly (readonly [disk: string, path: string])[]): Promise<void> {
+async function requireImages(host: Host, images: readonly (readonly [disk: string, path: string])[]): Promise<void> {
   for (const [disk, path] of images) {
-    if ((await fileMark(path)) === undefined) throw ferryError('STORAGE_MISSING', { disk, path });
+    if ((await host.fileMark(path)) === undefined) throw ferryError('STORAGE_MISSING', { disk, path });
   }
 }
 
@@ -168,24 +175,19 @@ function ledgerOfTheDead(ledger: Ledger): void {
 }
 
 /** Only what is in the ledger comes here. What cannot be removed now stays in it, for `blockferry gc`. */
-async function removeOurs(
-  path: string,
-  plan: MigrationPlan,
-  ledger: Ledger,
-  emit: (event: MigrationEvent) => void,
-): Promise<void> {
-  const there = (await fileMark(path)) !== undefined;
-  if (!there && !(await isMounted(path, plan))) {
+async function removeOurs({ host, plan, emit }: Scene, path: string, ledger: Ledger): Promise<void> {
+  const there = (await host.fileMark(path)) !== undefined;
+  if (!there && !(await isMounted(host, path, plan))) {
     const message = `whether ${path} is there cannot be seen: its storage is not mounted. When it is: blockferry gc`;
     return emit({ type: 'warning', message });
   }
-  if (there) await removeFile(path);
+  if (there) await host.removeFile(path);
   return ledger.gone('file', path);
 }
 
 /** Merging again what was merged before changes nothing; an overlay that is gone was merged and removed. */
-async function merge(overlay: string): Promise<void> {
-  if ((await identityOf(overlay)) !== undefined) await foldOffline(overlay);
+async function merge(host: Host, overlay: string): Promise<void> {
+  if ((await identityOf(host, overlay)) !== undefined) await host.foldOffline(overlay);
 }
 
 /**
@@ -193,13 +195,13 @@ async function merge(overlay: string): Promise<void> {
  * the overlay into that would mix two histories.
  * @throws FerryError STALE_START
  */
-async function refuseStale(journal: Journal, plan: MigrationPlan): Promise<void> {
+async function refuseStale({ journal, host, plan }: Scene): Promise<void> {
   // From the moment that we merge ourselves, the image changes by our own hand.
   if (journal.steps(plan.id).some(({ step }) => step === MERGE)) return;
-  const changed = new Set(await changedImages(stampsOf(journal, plan)));
+  const changed = new Set(await changedImages(host, stampsOf(journal, plan)));
   for (const { active, sourceOverlay } of plan.disks) {
     // Somebody who chose to go on with the image has removed the overlay.
-    if (!changed.has(active.realPath) || (await identityOf(sourceOverlay)) === undefined) continue;
+    if (!changed.has(active.realPath) || (await identityOf(host, sourceOverlay)) === undefined) continue;
     throw ferryError('STALE_START', { vm: plan.vm.name, id: plan.id, image: active.realPath, overlay: sourceOverlay });
   }
 }

@@ -1,6 +1,7 @@
 import { ferryError } from '../../base/index.ts';
-import { checkChain, probeChain, probeImage, rewriteBacking } from '../../image/index.ts';
+import { checkChain } from '../../image/index.ts';
 import type { TargetChain } from '../../vm/index.ts';
+import type { Host } from '../host.ts';
 import type { PlannedCopy, PlannedDisk } from '../plan/plan.ts';
 import { dropMirrors, mirrorOf } from './mirror.ts';
 import type { Step } from './step.ts';
@@ -19,9 +20,9 @@ export const attach: Step = {
   },
 
   async act(run) {
-    const { plan, vm, ledger } = run;
-    for (const copy of plan.copies) await nameBacking(copy);
-    for (const disk of plan.disks) await checkTarget(disk);
+    const { plan, vm, host, ledger } = run;
+    for (const copy of plan.copies) await nameBacking(host, copy);
+    for (const disk of plan.disks) await checkTarget(host, disk);
     await vm.closeNodes(plan.disks.map(({ nodes }) => nodes.base));
     await vm.openChains(plan.disks.map(chainOf));
     ledger.made('node', ...plan.disks.map(({ nodes }) => nodes.base));
@@ -43,15 +44,16 @@ export function chainOf(disk: PlannedDisk): TargetChain {
 }
 
 /** A copy is its source byte for byte, so its header may name a backing image on the source: it gets the target's. */
-async function nameBacking({ target, format, backing }: PlannedCopy): Promise<void> {
+async function nameBacking(host: Host, { target, format, backing }: PlannedCopy): Promise<void> {
   if (format !== 'qcow2' || backing === undefined) return;
-  const { backing: written } = await probeImage(target, { format });
-  if (written?.written !== backing.name || written.format !== backing.format) await rewriteBacking(target, backing);
+  const { backing: written } = await host.probeImage(target, { format });
+  if (written?.written !== backing.name || written.format !== backing.format)
+    await host.rewriteBacking(target, backing);
 }
 
 /** The chain on the target, as its own headers name it, is the one that was copied. */
-async function checkTarget({ id, target, targetOverlay, size, depth, active }: PlannedDisk): Promise<void> {
-  const chain = await probeChain(target, { format: active.format });
+async function checkTarget(host: Host, { id, target, targetOverlay, size, depth, active }: PlannedDisk): Promise<void> {
+  const chain = await host.probeChain(target, { format: active.format });
   checkChain(chain);
   const [top] = chain;
   const wrong =

@@ -17,7 +17,7 @@ export const clean: Step = {
     const open = await run.vm.openFiles();
     const why = "the VM's QEMU still has it open";
     const spared = new Map(open?.map(({ dev, ino }) => [`${dev}:${ino}`, why] as const));
-    await letGoOfSource(run.plan, spared, (message) => run.emit({ type: 'warning', message }));
+    await letGoOfSource(run.host, run.plan, spared, (message) => run.emit({ type: 'warning', message }));
   },
 
   /** What is left in the ledger is the VM's own now: its new images and the nodes that it runs on. */

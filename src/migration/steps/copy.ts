@@ -1,6 +1,4 @@
-import { rm } from 'node:fs/promises';
 import { Semaphore } from '../../base/index.ts';
-import { copyImage, removeFile } from '../../image/index.ts';
 import { watched } from '../watch.ts';
 import type { Step } from './step.ts';
 
@@ -21,17 +19,17 @@ export const copy: Step = {
   },
 
   async act(run) {
-    const { plan, ledger } = run;
+    const { plan, host, ledger } = run;
     // An image is recorded as made when it is whole and synced; what an interrupted copy left is written anew. The
     // ledger's entry was durable before the file was made, so a file of that name is ours.
     const open = plan.copies.filter(({ target }) => !ledger.isMade('file', target));
-    for (const { target } of open) await rm(target, { force: true });
+    for (const { target } of open) await host.removeFile(target);
     const turn = new Semaphore(SIDE_BY_SIDE);
     await watched(run, async (signal) => {
       await allOrFirstError(
         open.map(({ source, target, owner, disks }) =>
           turn.run(async () => {
-            await copyImage(
+            await host.copyImage(
               { source: { path: source }, target, owner, frozenBy: [run.vm.identity.pid] },
               {
                 control: run.control.copy,
@@ -50,11 +48,11 @@ export const copy: Step = {
 
   confirm: () => Promise.resolve(),
 
-  async undo({ plan, ledger }) {
+  async undo({ plan, host, ledger }) {
     // Only what the ledger has: a name that was taken by somebody else's file never got there.
     const targets = new Set(plan.copies.map(({ target }) => target));
     for (const target of ledger.live('file').filter((name) => targets.has(name))) {
-      await removeFile(target);
+      await host.removeFile(target);
       ledger.gone('file', target);
     }
   },

@@ -1,4 +1,3 @@
-import { removeFile } from '../../image/index.ts';
 import { ferryError } from '../../base/index.ts';
 import type { FoldJob } from '../../vm/index.ts';
 import { foldGroup } from '../swap/fold-group.ts';
@@ -25,7 +24,7 @@ export const fold: Step = {
   },
 
   /** Only when every disk runs on its folded image does the stale overlay go. */
-  async confirm({ plan, vm, ledger }: Run) {
+  async confirm({ plan, vm, host, ledger }: Run) {
     for (const { id, nodes } of plan.disks) {
       const active = await vm.activeNode(id);
       if (active !== nodes.base) {
@@ -37,7 +36,7 @@ export const fold: Step = {
       }
     }
     for (const { targetOverlay } of plan.disks) {
-      await removeFile(targetOverlay);
+      await host.removeFile(targetOverlay);
       ledger.gone('file', targetOverlay);
     }
   },

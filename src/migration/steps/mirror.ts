@@ -1,4 +1,3 @@
-import { syncFile } from '../../image/index.ts';
 import type { MirrorNode } from '../../vm/index.ts';
 import { cancelGroup } from '../swap/job-group.ts';
 import { checkMirrors } from '../swap/mirror-health.ts';
@@ -23,7 +22,7 @@ export const mirror: Step = {
   },
 
   async act(run) {
-    const { vm, ledger } = run;
+    const { vm, host, ledger } = run;
     const missing = await untrusted(run);
     await cancelGroup(
       run,
@@ -31,7 +30,7 @@ export const mirror: Step = {
     );
     await vm.closeNodes(missing.map(({ nodes }) => nodes.mirror));
     // Stopping the VM flushes its images: what is on storage already need not be waited for.
-    await Promise.all(missing.map(({ sourceOverlay }) => syncFile(sourceOverlay)));
+    await Promise.all(missing.map(({ sourceOverlay }) => host.syncFile(sourceOverlay)));
     try {
       await vm.startMirrors(missing.map(mirrorOf), noteStop(run));
     } finally {

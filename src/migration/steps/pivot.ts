@@ -1,5 +1,4 @@
 import { ferryError } from '../../base/index.ts';
-import { syncFile, syncFolder } from '../../image/index.ts';
 import { dirname } from 'node:path';
 import { commitRecord } from '../swap/commit-record.ts';
 import { finishGroup, jobGroup } from '../swap/job-group.ts';
@@ -51,7 +50,7 @@ export const pivot: Step = {
 };
 
 function mirrorGroup(run: Run): Group {
-  const { plan, vm } = run;
+  const { plan, vm, host } = run;
   const jobs = plan.disks.map((disk) => disk.jobs.mirror);
   return {
     ...jobGroup(run, jobs),
@@ -64,8 +63,8 @@ function mirrorGroup(run: Run): Group {
     },
     async flush() {
       const targets = plan.disks.map(({ targetOverlay }) => targetOverlay);
-      await Promise.all(targets.map((path) => syncFile(path)));
-      await Promise.all([...new Set(targets.map((path) => dirname(path)))].map((folder) => syncFolder(folder)));
+      await Promise.all(targets.map((path) => host.syncFile(path)));
+      await Promise.all([...new Set(targets.map((path) => dirname(path)))].map((folder) => host.syncFolder(folder)));
     },
     attach: () => vm.attach(plan.disks.map(chainOf)),
   };

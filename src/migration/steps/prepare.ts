@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { ferryError } from '../../base/index.ts';
-import { createOverlay, relativeBackingName, removeFile } from '../../image/index.ts';
+import { relativeBackingName } from '../../image/index.ts';
 import type { PlannedDisk } from '../plan/plan.ts';
 import type { Run } from '../run.ts';
 import { targetBacking } from '../plan/target-backing.ts';
@@ -20,18 +20,18 @@ export const prepare: Step = {
   },
 
   async act(run) {
-    const { plan, ledger } = run;
+    const { plan, host, ledger } = run;
     // What an interrupted attempt left has our name and no contents yet.
     await removeOverlays(run);
     for (const disk of plan.disks) {
       const common = { virtualSize: disk.size, owner: disk.owner };
       const { format } = disk.active;
-      await createOverlay({
+      await host.createOverlay({
         path: disk.sourceOverlay,
         backing: { name: relativeBackingName(disk.sourceOverlay, disk.active.realPath), format },
         ...common,
       });
-      await createOverlay({
+      await host.createOverlay({
         path: disk.targetOverlay,
         backing: { name: targetBacking(plan.request, disk.targetOverlay, disk.target), format },
         ...common,
@@ -51,11 +51,11 @@ export const prepare: Step = {
   },
 };
 
-async function removeOverlays({ plan, vm }: Run): Promise<void> {
+async function removeOverlays({ plan, vm, host }: Run): Promise<void> {
   for (const disk of plan.disks) {
     await refuseIfOpen(vm, disk);
     for (const path of [disk.sourceOverlay, disk.targetOverlay]) {
-      await removeFile(path);
+      await host.removeFile(path);
     }
   }
 }

@@ -1,5 +1,4 @@
 import { ferryError } from '../../base/index.ts';
-import { syncFile } from '../../image/index.ts';
 import type { FoldJob } from '../../vm/index.ts';
 import { foldGroup } from '../swap/fold-group.ts';
 import type { PlannedDisk } from '../plan/plan.ts';
@@ -21,11 +20,11 @@ export const snapshot: Step = {
     for (const { id, nodes } of plan.disks) ledger.plan('node', nodes.source, 'source-overlay', id);
   },
 
-  async act({ plan, vm, ledger }) {
+  async act({ plan, vm, host, ledger }) {
     await vm.closeNodes(plan.disks.map(({ nodes }) => nodes.source));
     // Dirty pages of the host made the transaction stall up to 425 ms with 8 disks, 7 ms after a sync: QEMU flushes
     // the images when it makes them read-only, while the guest waits.
-    await Promise.all(plan.disks.map(({ active }) => syncFile(active.realPath)));
+    await Promise.all(plan.disks.map(({ active }) => host.syncFile(active.realPath)));
     await vm.snapshot(plan.disks.map((disk) => overlayOf(disk)));
     ledger.made('node', ...plan.disks.map(({ nodes }) => nodes.source));
   },
@@ -39,7 +38,7 @@ export const snapshot: Step = {
           what: `${nodes.source} is not its active node`,
         });
     }
-    return { stamps: await stampImages(run.plan) };
+    return { stamps: await stampImages(run.host, run.plan) };
   },
 
   /** The guest's writes since the snapshot are merged back, and the chain is as it was. */

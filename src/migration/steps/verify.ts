@@ -1,4 +1,3 @@
-import { verifyCopy } from '../../image/index.ts';
 import { watched } from '../watch.ts';
 import type { Step } from './step.ts';
 
@@ -13,7 +12,7 @@ export const verify: Step = {
   async act(run) {
     for (const { source, target, disks } of run.plan.copies) {
       const { digest, compared } = await watched(run, (signal) =>
-        verifyCopy({
+        run.host.verifyCopy({
           source: { path: source, blockDevice: false },
           target,
           control: run.control.copy,
