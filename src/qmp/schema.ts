@@ -13,7 +13,10 @@ export class QmpSchema {
   }
 
   /** Asks the monitor; about 190 KB of answer. Throws as `QmpClient.execute`. */
-  static async load(client: QmpClient, options: { readonly signal?: AbortSignal } = {}): Promise<QmpSchema> {
+  static async load(
+    client: Pick<QmpClient, 'execute'>,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<QmpSchema> {
     return new QmpSchema(await client.execute('query-qmp-schema', {}, options));
   }
 

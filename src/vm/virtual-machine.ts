@@ -56,6 +56,13 @@ export interface JobState {
   readonly error?: string;
 }
 
+/** A file that a process has open. */
+export interface OpenFile {
+  readonly dev: string;
+  readonly ino: string;
+  readonly path: string;
+}
+
 /**
  * A running virtual machine, whoever manages it. What is done to it happens at the level of the group: all disks that
  * move, at once. No method decides anything: names, order and undoing are the migration's.
@@ -114,7 +121,7 @@ export interface VirtualMachine extends AsyncDisposable {
   /** The same for nodes of the VM's own: one that something else still uses stays open, and that is no error. */
   closeUnusedNodes(names: readonly string[]): Promise<void>;
   /** Which local files the VM's process has open; undefined where this user may not know. */
-  openFiles(): Promise<readonly { readonly dev: string; readonly ino: string; readonly path: string }[] | undefined>;
+  openFiles(): Promise<readonly OpenFile[] | undefined>;
 }
 
 /** Finds a disk by any of its names. */

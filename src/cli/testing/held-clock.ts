@@ -21,6 +21,12 @@ export class HeldClock implements Clock {
     });
   }
 
+  timeout(ms: number): AbortSignal {
+    const limit = new AbortController();
+    this.#sleepers.push({ until: this.#at + ms, wake: () => limit.abort() });
+    return limit.signal;
+  }
+
   /** Lets so many milliseconds pass; resolves when those who woke have had their turn. */
   async pass(ms: number): Promise<void> {
     this.#at += ms;

@@ -1,6 +1,7 @@
 import { type Clock, type FerryError, ferryError } from '../../base/index.ts';
-import { type EventQueue, isQmpCommandError, type QmpClient, type QmpEvent } from '../../qmp/index.ts';
+import { type EventQueue, isQmpCommandError, type QmpEvent } from '../../qmp/index.ts';
 import type { JobState } from '../virtual-machine.ts';
+import type { Monitor } from './monitor.ts';
 
 /**
  * The longest that the guest's I/O is held for a target that does not drain, in milliseconds: then the group is let go and
@@ -12,7 +13,7 @@ const PATIENCE_MS = 50;
 const LOOK_EVERY_MS = 200;
 
 /** How these jobs stand (`query-block-jobs`); a job that does not exist is not in the answer. */
-export async function jobStates(qmp: QmpClient, ids: readonly string[]): Promise<JobState[]> {
+export async function jobStates(qmp: Monitor, ids: readonly string[]): Promise<JobState[]> {
   const jobs = await qmp.execute('query-block-jobs');
   return jobs
     .filter(({ device }) => ids.includes(device))
@@ -28,24 +29,25 @@ export async function jobStates(qmp: QmpClient, ids: readonly string[]): Promise
 }
 
 /** Waits until these jobs have looked at what there is to copy: from then on they see every write. */
-export async function jobsBegun(qmp: QmpClient, ids: readonly string[]): Promise<void> {
+export async function jobsBegun(qmp: Monitor, ids: readonly string[], clock: Clock): Promise<void> {
   for (;;) {
     const jobs = await jobStates(qmp, ids);
     // A job knows its length when it has looked; one that found nothing to do is ready at once.
     if (jobs.every(({ status, total }) => total > 0 || (status !== 'created' && status !== 'running'))) return;
-    await jobChange(qmp, ids, 5);
+    await jobChange(qmp, ids, clock, 5);
   }
 }
 
 /** Resolves when one of these jobs changes its state, and after `ms` at the latest. */
 export async function jobChange(
-  qmp: QmpClient,
+  qmp: Monitor,
   ids: readonly string[],
+  clock: Clock,
   ms: number,
   signal?: AbortSignal,
 ): Promise<void> {
   using changes = qmp.listen((event) => event.event === 'JOB_STATUS_CHANGE' && ids.includes(event.data.id));
-  const limit = AbortSignal.timeout(ms);
+  const limit = clock.timeout(ms);
   try {
     await changes.next({ signal: signal ? AbortSignal.any([signal, limit]) : limit });
   } catch (error) {
@@ -63,7 +65,7 @@ export async function jobChange(
  * @throws FerryError HOLD_FAILED, QMP_COMMAND; jobs that are pending by then stay so until they are cancelled
  */
 export async function holdJobs(
-  qmp: QmpClient,
+  qmp: Monitor,
   ids: readonly string[],
   clock: Clock,
   stopVm: () => Promise<void>,
@@ -75,7 +77,7 @@ export async function holdJobs(
   let stopped = false;
   while (open.size > 0) {
     const limit = stopped ? HOLD_LIMIT_MS : PATIENCE_MS;
-    const change = await nextUntil(changes, limit - (clock.monotonic() - began));
+    const change = await nextUntil(changes, clock, limit - (clock.monotonic() - began));
     if (change === undefined && stopped) throw notDrained(open);
     if (change === undefined) {
       stopped = true;
@@ -89,8 +91,8 @@ export async function holdJobs(
 }
 
 /** The next event, or undefined when none comes within `ms` milliseconds. */
-async function nextUntil(queue: EventQueue, ms: number): Promise<QmpEvent | undefined> {
-  const limit = AbortSignal.timeout(Math.max(0, Math.ceil(ms)));
+async function nextUntil(queue: EventQueue, clock: Clock, ms: number): Promise<QmpEvent | undefined> {
+  const limit = clock.timeout(ms);
   try {
     return await queue.next({ signal: limit });
   } catch (error) {
@@ -104,7 +106,7 @@ function notDrained(open: ReadonlySet<string>): FerryError {
   return ferryError('HOLD_FAILED', { jobs: [...open].join(', '), reason });
 }
 
-async function ended(qmp: QmpClient, id: string, status: string): Promise<FerryError> {
+async function ended(qmp: Monitor, id: string, status: string): Promise<FerryError> {
   const [job] = await jobStates(qmp, [id]);
   return ferryError('HOLD_FAILED', { jobs: id, reason: job?.error ?? `it ended (${status})` });
 }
@@ -113,7 +115,7 @@ async function ended(qmp: QmpClient, id: string, status: string): Promise<FerryE
  * `job-finalize` on every job at once. When it returns, each has been swapped or had been before; the guest's I/O goes on.
  * @throws FerryError QMP_COMMAND when a job is still there and cannot be finalized
  */
-export async function finalizeJobs(qmp: QmpClient, ids: readonly string[]): Promise<void> {
+export async function finalizeJobs(qmp: Monitor, ids: readonly string[]): Promise<void> {
   const outcomes = await Promise.allSettled(ids.map((id) => qmp.execute('job-finalize', { id })));
   for (const [index, outcome] of outcomes.entries()) {
     if (outcome.status === 'fulfilled') continue;
@@ -127,7 +129,11 @@ export async function finalizeJobs(qmp: QmpClient, ids: readonly string[]): Prom
  * Waits until these jobs, which were finalized or cancelled, are over, and dismisses them.
  * @returns the jobs that ended with an error, and QEMU's text for it
  */
-export async function settleJobs(qmp: QmpClient, ids: readonly string[]): Promise<ReadonlyMap<string, string>> {
+export async function settleJobs(
+  qmp: Monitor,
+  ids: readonly string[],
+  clock: Clock,
+): Promise<ReadonlyMap<string, string>> {
   const errors = new Map<string, string>();
   for (;;) {
     const jobs = await jobStates(qmp, ids);
@@ -137,7 +143,7 @@ export async function settleJobs(qmp: QmpClient, ids: readonly string[]): Promis
       if (error !== undefined) errors.set(id, error);
       await qmp.execute('job-dismiss', { id }).catch(ignoreGone);
     }
-    if (jobs.some(({ status }) => status !== 'concluded')) await jobChange(qmp, ids, LOOK_EVERY_MS);
+    if (jobs.some(({ status }) => status !== 'concluded')) await jobChange(qmp, ids, clock, LOOK_EVERY_MS);
   }
 }
 
@@ -145,11 +151,11 @@ export async function settleJobs(qmp: QmpClient, ids: readonly string[]): Promis
  * Ends these jobs without a swap, in whatever state they are, and waits until they are gone. Safe under load because they
  * run in background mode (`startMirror` says what happens to others).
  */
-export async function cancelJobs(qmp: QmpClient, ids: readonly string[]): Promise<void> {
+export async function cancelJobs(qmp: Monitor, ids: readonly string[], clock: Clock): Promise<void> {
   const jobs = await jobStates(qmp, ids);
   const live = jobs.filter(({ status }) => status !== 'concluded' && status !== 'aborting');
   await Promise.all(live.map(({ id }) => qmp.execute('job-cancel', { id }).catch(ignoreGone)));
-  await settleJobs(qmp, ids);
+  await settleJobs(qmp, ids, clock);
 }
 
 /** A job may end by itself between the look and the command: what was wanted is so. */

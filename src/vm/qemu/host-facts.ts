@@ -4,7 +4,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { ferryError } from '../../base/index.ts';
 import { formatQmpAddress, type QmpAddress, type QmpClient } from '../../qmp/index.ts';
 import { startSettings } from './command-line.ts';
-import { processOfSocket } from './socket-owner.ts';
+import { openFilesOf, processOfSocket } from './socket-owner.ts';
 import type { HostFacts } from './read-inventory.ts';
 
 /** Who the VM behind a monitor is: what QEMU says, and the process that listens there. */
@@ -32,6 +32,7 @@ export async function hostFacts(qmp: QmpClient, address: QmpAddress): Promise<Ho
       address: 'path' in address ? resolve(address.path) : shown,
     },
     started: startSettings(argv.split('\0')),
+    openFiles: () => openFilesOf(pid),
     // QEMU keeps a relative name as it was given, and it means what it meant in QEMU's own folder.
     absolute: (filename) => {
       if (isAbsolute(filename)) return filename;

@@ -1,9 +1,18 @@
 import { type Clock, ferryError, messageOf, systemClock } from '../../base/index.ts';
 import { isQmpCommandError, type QmpAddress, QmpClient, QmpSchema } from '../../qmp/index.ts';
 import type { Inventory, VmIdentity } from '../inventory.ts';
-import type { FoldJob, JobState, MirrorNode, OverlayNode, TargetChain, VirtualMachine } from '../virtual-machine.ts';
+import type {
+  FoldJob,
+  JobState,
+  MirrorNode,
+  OpenFile,
+  OverlayNode,
+  TargetChain,
+  VirtualMachine,
+} from '../virtual-machine.ts';
 import { cancelJobs, finalizeJobs, holdJobs, jobChange, jobsBegun, jobStates, settleJobs } from './block-jobs.ts';
 import { diskId } from './disks.ts';
+import type { DialledMonitor, Monitor } from './monitor.ts';
 import { type HostFacts, readInventory } from './read-inventory.ts';
 import {
   chainOptions,
@@ -14,20 +23,19 @@ import {
   reopenOptions,
 } from './node-options.ts';
 import { hostFacts } from './host-facts.ts';
-import { openFilesOf } from './socket-owner.ts';
 
 /** A virtual machine whose QEMU is driven straight over QMP. */
 export class QemuVm implements VirtualMachine {
   readonly identity: VmIdentity;
   readonly #host: HostFacts;
-  readonly #address: QmpAddress;
   readonly #clock: Clock;
-  #qmp: QmpClient;
+  readonly #dial: () => Promise<DialledMonitor>;
+  #qmp: Monitor;
   #missesWrites: boolean | undefined;
 
-  private constructor(qmp: QmpClient, address: QmpAddress, host: HostFacts, clock: Clock) {
+  private constructor({ qmp, host }: DialledMonitor, dial: () => Promise<DialledMonitor>, clock: Clock) {
     this.#qmp = qmp;
-    this.#address = address;
+    this.#dial = dial;
     this.#host = host;
     this.#clock = clock;
     this.identity = host.identity;
@@ -38,13 +46,13 @@ export class QemuVm implements VirtualMachine {
    * @throws what `QmpClient.connect` throws; FerryError VM_PROCESS_UNKNOWN when QEMU is not a process of this host
    */
   static async connect(address: QmpAddress, options: { signal?: AbortSignal; clock?: Clock } = {}): Promise<QemuVm> {
-    const qmp = await QmpClient.connect(address, options.signal ? { signal: options.signal } : {});
-    try {
-      return new QemuVm(qmp, address, await hostFacts(qmp, address), options.clock ?? systemClock);
-    } catch (error) {
-      qmp.close();
-      throw error;
-    }
+    const first = await dial(address, options.signal);
+    return new QemuVm(first, () => dial(address), options.clock ?? systemClock);
+  }
+
+  /** The VM behind a monitor that is connected to, and connected to again where it is lost, by `dial`. */
+  static async over(dial: () => Promise<DialledMonitor>, clock: Clock): Promise<QemuVm> {
+    return new QemuVm(await dial(), dial, clock);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -105,7 +113,7 @@ export class QemuVm implements VirtualMachine {
   }
 
   async jobChange(ids: readonly string[], ms: number, signal?: AbortSignal): Promise<void> {
-    await jobChange(await this.#monitor(), ids, ms, signal);
+    await jobChange(await this.#monitor(), ids, this.#clock, ms, signal);
   }
 
   async openChains(chains: readonly TargetChain[]): Promise<void> {
@@ -133,12 +141,12 @@ export class QemuVm implements VirtualMachine {
   }
 
   async settle(jobs: readonly string[]): Promise<void> {
-    const errors = await settleJobs(await this.#monitor(), jobs);
+    const errors = await settleJobs(await this.#monitor(), jobs, this.#clock);
     for (const [job, reason] of errors) throw ferryError('SWAP_FAILED', { job, reason });
   }
 
   async cancel(jobs: readonly string[]): Promise<void> {
-    await cancelJobs(await this.#monitor(), jobs);
+    await cancelJobs(await this.#monitor(), jobs, this.#clock);
   }
 
   async startFolds(folds: readonly FoldJob[], beforeStop: () => void): Promise<void> {
@@ -156,7 +164,7 @@ export class QemuVm implements VirtualMachine {
    * have looked. A bug is in no schema, so `block-job-change`, which 7.2 lacks, stands for it: who has it may have the bug.
    */
   async #startJobs(
-    qmp: QmpClient,
+    qmp: Monitor,
     ids: readonly string[],
     beforeStop: () => void,
     start: () => Promise<unknown>,
@@ -164,7 +172,7 @@ export class QemuVm implements VirtualMachine {
     this.#missesWrites ??= (await QmpSchema.load(qmp)).has('block-job-change');
     if (this.#missesWrites) await stopVm(qmp, beforeStop);
     await start();
-    if (this.#missesWrites) await jobsBegun(qmp, ids);
+    if (this.#missesWrites) await jobsBegun(qmp, ids, this.#clock);
   }
 
   async closeNodes(names: readonly string[]): Promise<void> {
@@ -187,16 +195,15 @@ export class QemuVm implements VirtualMachine {
     }
   }
 
-  async openFiles(): ReturnType<VirtualMachine['openFiles']> {
-    return await openFilesOf(this.identity.pid);
+  async openFiles(): Promise<readonly OpenFile[] | undefined> {
+    return await this.#host.openFiles();
   }
 
   /** The monitor; connected anew where the connection was lost and the same QEMU is still there. */
-  async #monitor(): Promise<QmpClient> {
+  async #monitor(): Promise<Monitor> {
     if (this.#qmp.state !== 'closed') return this.#qmp;
-    const qmp = await QmpClient.connect(this.#address);
-    const { identity } = await hostFacts(qmp, this.#address);
-    if (identity.process !== this.identity.process) {
+    const { qmp, host } = await this.#dial();
+    if (host.identity.process !== this.identity.process) {
       qmp.close();
       throw ferryError('VM_REPLACED', { vm: this.identity.name, address: this.identity.address });
     }
@@ -205,8 +212,18 @@ export class QemuVm implements VirtualMachine {
   }
 }
 
+async function dial(address: QmpAddress, signal?: AbortSignal): Promise<DialledMonitor> {
+  const qmp = await QmpClient.connect(address, signal ? { signal } : {});
+  try {
+    return { qmp, host: await hostFacts(qmp, address) };
+  } catch (error) {
+    qmp.close();
+    throw error;
+  }
+}
+
 /** Stops the processors of a VM that runs; one that somebody else has stopped is left to them. */
-async function stopVm(qmp: QmpClient, before: () => void): Promise<void> {
+async function stopVm(qmp: Monitor, before: () => void): Promise<void> {
   if ((await qmp.execute('query-status')).status !== 'running') return;
   before();
   await qmp.execute('stop');

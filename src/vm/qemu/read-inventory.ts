@@ -1,14 +1,18 @@
-import { isQmpCommandError, type QmpClient } from '../../qmp/index.ts';
+import { isQmpCommandError } from '../../qmp/index.ts';
 import type { Inventory, VmIdentity } from '../inventory.ts';
 import { blockGraph, type DebugGraph } from './block-graph.ts';
 import type { StartSettings } from './command-line.ts';
 import { type DeviceFacts, describeDisks } from './disks.ts';
+import type { Monitor } from './monitor.ts';
+import type { OpenFile } from '../virtual-machine.ts';
 
 /** What is known of a VM besides its monitor. */
 export interface HostFacts {
   readonly identity: VmIdentity;
   readonly started: StartSettings;
   readonly absolute: (filename: string) => string | undefined;
+  /** Which local files QEMU's process has open; undefined where this user may not know. */
+  readonly openFiles: () => Promise<readonly OpenFile[] | undefined>;
 }
 
 /** A live migration of the VM itself is over, or never was, in these states of `query-migrate`. */
@@ -17,7 +21,7 @@ const NOT_MIGRATING: ReadonlySet<string> = new Set(['none', 'completed', 'failed
 const MIGRATING_STATES: ReadonlySet<string> = new Set(['inmigrate', 'finish-migrate', 'postmigrate', 'colo']);
 
 /** Everything about a VM's disks that QMP tells, in one go. */
-export async function readInventory(qmp: QmpClient, { identity, started, absolute }: HostFacts): Promise<Inventory> {
+export async function readInventory(qmp: Monitor, { identity, started, absolute }: HostFacts): Promise<Inventory> {
   const [status, version, blocks, named, debug, stats, jobs, migration] = await Promise.all([
     qmp.execute('query-status'),
     qmp.execute('query-version'),
@@ -45,13 +49,13 @@ export async function readInventory(qmp: QmpClient, { identity, started, absolut
   };
 }
 
-async function deviceFacts(qmp: QmpClient, path: string): Promise<DeviceFacts> {
+async function deviceFacts(qmp: Monitor, path: string): Promise<DeviceFacts> {
   const [type, shareable] = await Promise.all(['type', 'share-rw'].map((name) => property(qmp, path, name)));
   return { type: typeof type === 'string' ? type : '', shareable: shareable === true };
 }
 
 /** A property of a device (`qom-get`); undefined where the device has none of that name. */
-async function property(qmp: QmpClient, path: string, name: string): Promise<unknown> {
+async function property(qmp: Monitor, path: string, name: string): Promise<unknown> {
   try {
     return await qmp.execute('qom-get', { path, property: name });
   } catch (error) {
