@@ -127,6 +127,13 @@ export const ERRORS = {
     remedy: 'Fold some of its images together first (`qemu-img commit`, or `virsh blockcommit`).',
     exit: 'refused',
   },
+  BACKING_ELSEWHERE: {
+    message:
+      "the header of '{path}' names '{name}' as its backing image, which is not part of the chain as it was planned",
+    remedy:
+      'Nothing was opened. Find out who changed the header; put the right backing name in with `qemu-img rebase -u` while no VM uses the image, then run the same command again.',
+    exit: 'attention',
+  },
   NOT_AN_OVERLAY: {
     message: "the image '{path}' has no backing image to be folded into",
     remedy: 'It is whole by itself; nothing is to be done.',

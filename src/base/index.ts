@@ -2,6 +2,6 @@ export { type Clock, systemClock } from './clock.ts';
 export { ERROR_ENTRIES, ERRORS, EXIT, type ErrorCode, type ErrorFields, type ExitName } from './error-registry.ts';
 export { errnoOf, FerryError, type FerryErrorOptions, ferryError, isFerryError, messageOf } from './ferry-error.ts';
 export { Semaphore } from './semaphore.ts';
-export { run, type RunOptions, type RunResult } from './subprocess.ts';
+export { limitedBy, run, type RunOptions, type RunResult } from './subprocess.ts';
 export { tools } from './tools.ts';
 export { formatDuration, formatRate, formatSize, parseSize } from './units.ts';

@@ -6,8 +6,13 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Kills the process after so many milliseconds. For short look-ups only: work is bounded by progress, not by time. */
   readonly timeoutMs?: number;
-  /** Address space limit in bytes, set with prlimit(1): a hostile image must not take the host's memory. */
+  /**
+   * The most memory of its own that it may have, in bytes (RLIMIT_DATA, by prlimit(1)): a hostile image must not take the
+   * host's. Not its address space: malloc reserves much more of that than it uses, the more the more CPUs there are.
+   */
   readonly memoryLimit?: number;
+  /** The most CPU time, in seconds (RLIMIT_CPU). What waits for a slow storage uses none. */
+  readonly cpuLimit?: number;
   readonly input?: string;
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
@@ -28,6 +33,16 @@ export interface RunResult {
 const STDERR_TAIL = 8192;
 const KILL_AFTER_MS = 2000;
 
+/** What comes before a program on its command line so that it is bounded. */
+export function limitedBy({ memoryLimit, cpuLimit }: Pick<RunOptions, 'memoryLimit' | 'cpuLimit'>): readonly string[] {
+  const limits = [
+    ...(memoryLimit === undefined ? [] : [`--data=${memoryLimit}`]),
+    // At the first limit comes SIGXCPU, which says what happened, and would leave a core; at the second SIGKILL.
+    ...(cpuLimit === undefined ? [] : [`--cpu=${cpuLimit}:${cpuLimit + 1}`, '--core=0']),
+  ];
+  return limits.length === 0 ? [] : ['prlimit', ...limits, '--'];
+}
+
 /**
  * Runs a program to its end, without a shell.
  * @throws FerryError TOOL_MISSING when it cannot be started, TOOL_FAILED when it ends otherwise than accepted (the
@@ -35,10 +50,7 @@ const KILL_AFTER_MS = 2000;
  */
 export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   options.signal?.throwIfAborted();
-  const [file, argv] =
-    options.memoryLimit === undefined
-      ? [program, args]
-      : ['prlimit', [`--as=${options.memoryLimit}`, '--', program, ...args]];
+  const [file = program, ...argv] = [...limitedBy(options), program, ...args];
   const child = spawn(file, argv, {
     cwd: options.cwd,
     env: options.env ?? process.env,
@@ -80,7 +92,8 @@ export async function run(program: string, args: readonly string[], options: Run
     if (stopped === undefined && status !== null && (options.accept ?? [0]).includes(status)) {
       return { status, stdout, stderr };
     }
-    const outcome = stopped ?? (signal ? `killed by ${signal}` : `exit status ${status}`);
+    const tooLong = signal === 'SIGXCPU' ? `it took more than ${options.cpuLimit} s of CPU time` : undefined;
+    const outcome = stopped ?? tooLong ?? (signal ? `killed by ${signal}` : `exit status ${status}`);
     throw ferryError(
       'TOOL_FAILED',
       { program, outcome, stderr: stderr.trim() || 'it said nothing' },

@@ -33,6 +33,7 @@ export async function foldOffline(overlay: string, { onProgress, ...probe }: Fol
   try {
     await qemuImg(top.path, ['commit', '-d', '-p', jsonName(chainNode(chain))], {
       onStdout: report,
+      moves: chain.length,
       ...(probe.signal && { signal: probe.signal }),
     });
   } catch (error) {

@@ -1,11 +1,11 @@
-import { constants } from 'node:fs';
-import { open, readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { errnoOf } from '../base/index.ts';
+import { errnoOf, isFerryError } from '../base/index.ts';
 import { isProtocolName, resolveBackingName } from './backing-name.ts';
 import { sameFile } from './file-identity.ts';
 import { type Opener, openersOf } from './file-openers.ts';
 import type { ImageInfo } from './image-info.ts';
+import { openImage } from './open-image.ts';
 import { readQcow2Header } from './qcow2-header.ts';
 
 export interface OtherUsersOptions {
@@ -85,7 +85,7 @@ async function overlaysIn(
       const excepted = await Promise.all(except.map(async (other) => await sameFile(other, path)));
       if (!excepted.includes(true)) overlays.push(path);
     } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') complete = false;
+      if (errnoOf(error) !== 'ENOENT' && !isFerryError(error, 'IMAGE_KIND')) complete = false;
     }
   }
   return { overlays, complete: complete && files.length <= MAX_FILES };
@@ -93,8 +93,7 @@ async function overlaysIn(
 
 /** The path of the backing image that a file names, when it is a qcow2 image that names a file. */
 async function backingOf(path: string): Promise<string | undefined> {
-  // Without O_NONBLOCK the opening of a pipe behind a symbolic link would wait for a writer.
-  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  await using file = await openImage(path);
   if (!(await file.stat()).isFile()) return undefined;
   const written = (await readQcow2Header(file))?.backingName;
   return written === undefined || isProtocolName(written) ? undefined : resolveBackingName(path, written);

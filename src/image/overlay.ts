@@ -1,7 +1,10 @@
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { ferryError } from '../base/index.ts';
 import type { Owner } from './image-info.ts';
 import { createFile, setOwner } from './new-file.ts';
+import { openImage } from './open-image.ts';
+import { readQcow2Header } from './qcow2-header.ts';
 import { qemuImg } from './qemu-img.ts';
 import { syncFile, syncFolder } from './sync.ts';
 
@@ -48,10 +51,18 @@ export async function createOverlay({ path, virtualSize, backing, owner, signal 
 /**
  * Changes the backing name in a qcow2 header, or takes it out; touches no data (`qemu-img rebase -u`). Synced. The
  * caller answers for the new backing image holding the same bytes.
- * @throws FerryError IMAGE_IN_USE, IMAGE_UNREADABLE, TOOL_MISSING, TOOL_FAILED
+ * @throws FerryError IMAGE_DATA_FILE, IMAGE_IN_USE, IMAGE_UNREADABLE, TOOL_MISSING, TOOL_FAILED
  */
 export async function rewriteBacking(path: string, backing: BackingReference | undefined): Promise<void> {
+  await refuseDataFile(path);
   const reference = backing ? ['-b', backing.name, '-F', backing.format] : ['-b', ''];
   await qemuImg(path, ['rebase', '-q', '-u', '-f', 'qcow2', ...reference, path]);
   await syncFile(path);
+}
+
+/** qemu-img would open, for writing, whatever file the header names for the image's data. */
+async function refuseDataFile(path: string): Promise<void> {
+  await using file = await openImage(path);
+  const dataFile = (await readQcow2Header(file))?.dataFile;
+  if (dataFile !== undefined) throw ferryError('IMAGE_DATA_FILE', { path, dataFile });
 }

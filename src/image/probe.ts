@@ -1,12 +1,12 @@
 import type { BigIntStats } from 'node:fs';
-import { constants } from 'node:fs';
-import { open, realpath } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { errnoOf, ferryError, isFerryError, messageOf } from '../base/index.ts';
 import { resolveBackingName } from './backing-name.ts';
 import { checkNextLink } from './check-chain.ts';
 import { guessFormat } from './image-format.ts';
 import type { BackingLink, Chain, ImageBitmap, ImageInfo } from './image-info.ts';
+import { openImage } from './open-image.ts';
 import { type BlockOptions, fileNode, jsonName, lastLine, qemuImg, stderrOf } from './qemu-img.ts';
 import { type Qcow2Header, readAt, readQcow2Header } from './qcow2-header.ts';
 
@@ -21,10 +21,15 @@ export interface ProbeOptions {
 export interface ProbeChainOptions extends ProbeOptions {
   /** What the VM states of each image of the chain, active first. Fills in what headers leave unsaid. */
   readonly formats?: readonly string[];
+  /**
+   * The images, by their real paths, that the chain is known to have: a header that leads to any other is not followed.
+   * Without it every plain file name is.
+   */
+  readonly within?: readonly string[];
 }
 
-/** Limits of one look at one image: a hostile one must not hold us up or take the host's memory. */
-const PROBE_LIMITS = { timeoutMs: 60_000, memoryLimit: 2 ** 30 } as const;
+/** A look at one image takes milliseconds, and nothing depends on one that does not end. */
+const PROBE_LIMITS = { timeoutMs: 60_000 } as const;
 
 /** The part of `qemu-img info --output=json` (QMP `ImageInfo`) that is used. */
 interface QemuImgInfo {
@@ -102,19 +107,30 @@ export async function probeImage(path: string, options: ProbeOptions = {}): Prom
 /**
  * Looks at an image and at every image behind it, one at a time: each backing name is examined before it is followed.
  * Only what prevents going on is an error here; `checkChain` says whether the chain can be moved.
- * @throws FerryError as `probeImage`, and BACKING_PROTOCOL, BACKING_LOOP, BACKING_TOO_DEEP
+ * @throws FerryError as `probeImage`, and BACKING_PROTOCOL, BACKING_LOOP, BACKING_TOO_DEEP, BACKING_ELSEWHERE
  */
 export async function probeChain(path: string, options: ProbeChainOptions = {}): Promise<Chain> {
-  const { formats = [], format, ...rest } = options;
+  const { formats = [], format, within, ...rest } = options;
   const stated = formats[0] ?? format;
   const chain = [await probeImage(path, { ...rest, ...(stated !== undefined && { format: stated }) })];
   for (let link = chain[0]?.backing; link; link = chain.at(-1)?.backing) {
     checkNextLink(chain);
+    await refuseElsewhere(chain, link, within);
     const next = formats[chain.length] ?? link.format;
     chain.push(await probeImage(link.path, { ...rest, ...(next !== undefined && { format: next }) }));
     checkNextLink(chain);
   }
   return chain;
+}
+
+async function refuseElsewhere(chain: Chain, link: BackingLink, within: readonly string[] | undefined): Promise<void> {
+  if (within === undefined || within.includes(await realPathOf(link.path))) return;
+  throw ferryError('BACKING_ELSEWHERE', { path: chain.at(-1)?.path ?? '', name: link.written });
+}
+
+/** Nothing is opened for it. A name that leads nowhere stands for itself. */
+async function realPathOf(path: string): Promise<string> {
+  return await realpath(path).catch(() => path);
 }
 
 function backingLink(path: string, header: Qcow2Header): BackingLink {
@@ -135,10 +151,8 @@ interface Start {
 
 async function readStart(path: string): Promise<Start> {
   try {
-    // Without O_NONBLOCK the opening of a pipe would wait for a writer.
-    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    await using file = await openImage(path);
     const stat = await file.stat({ bigint: true });
-    if (!stat.isFile() && !stat.isBlockDevice()) throw ferryError('IMAGE_KIND', { path });
     const start = await readAt(file, 0, 4096);
     return {
       stat,
@@ -149,8 +163,6 @@ async function readStart(path: string): Promise<Start> {
   } catch (error) {
     if (isFerryError(error)) throw error;
     if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) throw ferryError('IMAGE_MISSING', { path });
-    // A socket cannot be opened at all.
-    if (['ENXIO', 'ENODEV'].includes(errnoOf(error) ?? '')) throw ferryError('IMAGE_KIND', { path });
     throw ferryError('IMAGE_UNREADABLE', { path, reason: messageOf(error) }, { cause: error });
   }
 }

@@ -13,16 +13,28 @@ export function jsonName(options: BlockOptions): string {
   return `json:${JSON.stringify(options)}`;
 }
 
+/** What a look at one image may take: a hostile one must not hold us up or take the host's memory. */
+const LOOK_LIMITS = { memoryLimit: 2 ** 30, cpuLimit: 30 } as const;
+/** What a further image of an open chain may take besides: QEMU's caches of its tables (32 MiB) and what is under way. */
+const PER_IMAGE = 2 ** 26;
+
+export interface QemuImgOptions extends Omit<RunOptions, 'memoryLimit' | 'cpuLimit'> {
+  /** It moves the data of a chain of so many images, which takes the time that it takes. Default: it only looks. */
+  readonly moves?: number;
+}
+
 /**
- * Runs qemu-img on the image at `path`; the kernel kills it when this process dies, so that nothing of ours goes on
- * writing unwatched.
+ * Runs qemu-img on the image at `path`, bounded in memory and, unless it moves data, in CPU time; the kernel kills it when
+ * this process dies, so that nothing of ours goes on writing unwatched.
  * @throws FerryError IMAGE_IN_USE when another process holds the image in a way that does not fit; IMAGE_UNREADABLE when
  *   it may not be opened; TOOL_MISSING, TOOL_FAILED; the signal's reason
  */
-export async function qemuImg(path: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+export async function qemuImg(path: string, args: readonly string[], options: QemuImgOptions = {}): Promise<RunResult> {
   const program = tools.qemuImg();
+  const { moves, ...rest } = options;
+  const limits = moves === undefined ? LOOK_LIMITS : { memoryLimit: LOOK_LIMITS.memoryLimit + moves * PER_IMAGE };
   try {
-    return await run('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], options);
+    return await run('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], { ...rest, ...limits });
   } catch (error) {
     const said = stderrOf(error);
     const context = { cause: error, ...(isFerryError(error) && { details: error.details }) };

@@ -2,13 +2,19 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ferryError, isFerryError, messageOf, systemClock, tools } from '../base/index.ts';
+import { ferryError, isFerryError, limitedBy, messageOf, systemClock, tools } from '../base/index.ts';
 import { QmpClient } from '../qmp/index.ts';
 
 const CONNECT_RETRY_MS = 10;
 const QUIT_MS = 2000;
 const KILL_MS = 10_000;
 const STDERR_TAIL = 8192;
+
+/**
+ * The most memory that it may have. It opens images as raw only, so what is in them costs nothing; but a job has bitmaps
+ * of the file's length, and a file can claim to have any (16 MiB for each TiB and bitmap; threads and coroutines 0.6 GiB).
+ */
+const MEMORY_LIMIT = 4 * 2 ** 30;
 
 /** Its monitor is ours alone, so a greeting that is late only says that the host is busy. */
 const GREETING_MS = 120_000;
@@ -41,7 +47,8 @@ export class StorageDaemon {
     const program = tools.qemuStorageDaemon();
     // In QEMU's option syntax a comma in a value is doubled.
     const chardev = `socket,id=monitor,path=${path.replaceAll(',', ',,')},server=on,wait=off`;
-    const argv = ['--pdeathsig', 'KILL', '--', program, '--chardev', chardev, '--monitor', 'chardev=monitor'];
+    const daemon = [program, '--chardev', chardev, '--monitor', 'chardev=monitor'];
+    const argv = ['--pdeathsig', 'KILL', '--', ...limitedBy({ memoryLimit: MEMORY_LIMIT }), ...daemon];
     const child = spawn('setpriv', argv, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
     let ended: string | undefined;
     const exited = ending(child).then((how) => {
@@ -128,7 +135,7 @@ async function ending(child: ChildProcess): Promise<string> {
 }
 
 function startFailure(program: string, ended: string, argv: readonly string[]): Error {
-  const missing = /setpriv: failed to execute .*?: (.*)$/m.exec(ended)?.[1] ?? /^spawn .*/.exec(ended)?.[0];
+  const missing = /(?:prlimit|setpriv): failed to execute .*?: (.*)$/m.exec(ended)?.[1] ?? /^spawn .*/.exec(ended)?.[0];
   return missing === undefined
     ? ferryError('TOOL_FAILED', { program, outcome: 'at its start', stderr: ended }, { details: { argv } })
     : ferryError('TOOL_MISSING', { program, reason: missing });

@@ -26,9 +26,9 @@ export interface Host {
   copyImage(request: CopyRequest, options: CopyOptions): Promise<unknown>;
   verifyCopy(options: VerifyOptions): Promise<VerifyResult>;
   probeImage(path: string, options: { readonly format: string }): Promise<ImageInfo>;
-  probeChain(path: string, options: { readonly format: string }): Promise<Chain>;
+  probeChain(path: string, options: { readonly format: string } & Within): Promise<Chain>;
   rewriteBacking(path: string, backing: BackingReference): Promise<void>;
-  foldOffline(overlay: string): Promise<unknown>;
+  foldOffline(overlay: string, options: Within): Promise<unknown>;
 
   syncFile(path: string): Promise<void>;
   syncFolder(path: string): Promise<void>;
@@ -49,6 +49,11 @@ export interface Host {
 
   /** The right to drive a migration of the journal in this folder; undefined while a process that lives has it. */
   claim(stateDir: string, id: string, handler: ControlHandler, clock?: Clock): Promise<AsyncDisposable | undefined>;
+}
+
+interface Within {
+  /** The images that the plan has: a header that leads to another is not followed. */
+  readonly within: readonly string[];
 }
 
 /** Device and inode of a file as `DEV:INO`; undefined where there is none. Symbolic links are not followed. */

@@ -48,10 +48,10 @@ async function letGo(
 }
 
 /** A source that is kept is kept as it was at the swap, in one piece: with what the guest wrote since the snapshot. */
-async function mergeOverlay(host: Host, { disks }: MigrationPlan, realPath: string): Promise<void> {
+async function mergeOverlay(host: Host, { disks, copies }: MigrationPlan, realPath: string): Promise<void> {
   const disk = disks.find(({ active }) => active.realPath === realPath);
   if (disk === undefined || (await identityOf(host, disk.sourceOverlay)) === undefined) return;
-  await host.foldOffline(disk.sourceOverlay);
+  await host.foldOffline(disk.sourceOverlay, { within: copies.map(({ source }) => source) });
 }
 
 /** The names that links to the moved images have before they are put in the place of the old paths. */

@@ -80,9 +80,11 @@ async function surveyChain(disk: Disk, open: OpenFiles): Promise<{ chain: Chain;
   // What the plan refuses or leaves alone anyhow need not be read.
   if (active?.path === undefined || leftBecause(disk) !== undefined) return { chain: [], refusals: [] };
   if (disk.images.some(({ path }) => path === undefined)) return { chain: [], refusals: [] };
+  // What the VM does not have open is not for us to open, whatever a header says.
+  const within = await Promise.all(disk.images.map(async ({ path = '' }) => await realpath(path).catch(() => path)));
   try {
     const formats = disk.images.map(({ format }) => format);
-    const chain = await probeChain(active.path, { format: active.format, formats, shared: true });
+    const chain = await probeChain(active.path, { format: active.format, formats, shared: true, within });
     const refusals = [...chainRefusals(chain), ...(await differences(disk, chain)), ...strangers(disk, chain, open)];
     return { chain: refusals.length > 0 ? [] : chain, refusals };
   } catch (error) {
@@ -93,6 +95,12 @@ async function surveyChain(disk: Disk, open: OpenFiles): Promise<{ chain: Chain;
           ferryError('DISK_FILE_NOT_FOUND', { disk: disk.id, image: active.filename, reason: messageOf(error) }),
         ],
       };
+    }
+    if (isFerryError(error, 'BACKING_ELSEWHERE')) {
+      const { path, name } = error.fields;
+      const running = disk.images[within.indexOf(await realpath(String(path))) + 1]?.path ?? 'nothing';
+      const differs = ferryError('DISK_CHAIN_DIFFERS', { disk: disk.id, running, stored: String(name) });
+      return { chain: [], refusals: [differs] };
     }
     if (isFerryError(error)) return { chain: [], refusals: [error] };
     throw error;

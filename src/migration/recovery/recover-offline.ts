@@ -95,7 +95,8 @@ async function backAtSource(scene: Scene, { overlay }: OfflineVerdict): Promise<
   if (overlay === 'merge') {
     await refuseStale(scene);
     journal.intendStep(id, MERGE);
-    for (const disk of disks) await merge(host, disk.sourceOverlay);
+    const within = plan.copies.map(({ source }) => source);
+    for (const disk of disks) await merge(host, disk.sourceOverlay, within);
     // From here on the VM may be started, and the overlays are stale: whoever recovers again must not merge them.
     journal.writeCommitRecord(id, 'fold-back', { offline: true });
   }
@@ -118,7 +119,8 @@ async function onTarget(scene: Scene, { overlay }: OfflineVerdict): Promise<Ende
     disks.map((disk) => [disk.id, disk.target]),
   );
   journal.update(id, { state: 'running' });
-  if (overlay === 'merge') for (const disk of disks) await merge(host, disk.targetOverlay);
+  const within = plan.copies.map(({ target }) => target);
+  if (overlay === 'merge') for (const disk of disks) await merge(host, disk.targetOverlay, within);
   if (overlay === 'merge' && disks.length > 0) journal.writeCommitRecord(id, 'fold', { offline: true });
   if (overlay !== 'keep') for (const disk of disks) await host.removeFile(disk.targetOverlay);
   const spared = await sourcesInUse(scene);
@@ -185,9 +187,12 @@ async function removeOurs({ host, plan, emit }: Scene, path: string, ledger: Led
   return ledger.gone('file', path);
 }
 
-/** Merging again what was merged before changes nothing; an overlay that is gone was merged and removed. */
-async function merge(host: Host, overlay: string): Promise<void> {
-  if ((await identityOf(host, overlay)) !== undefined) await host.foldOffline(overlay);
+/**
+ * Merging again what was merged before changes nothing; an overlay that is gone was merged and removed.
+ * @param within the images that it may stand on
+ */
+async function merge(host: Host, overlay: string, within: readonly string[]): Promise<void> {
+  if ((await identityOf(host, overlay)) !== undefined) await host.foldOffline(overlay, { within });
 }
 
 /**

@@ -2,7 +2,7 @@ import { ferryError } from '../../base/index.ts';
 import { checkChain } from '../../image/index.ts';
 import type { TargetChain } from '../../vm/index.ts';
 import type { Host } from '../host.ts';
-import type { PlannedCopy, PlannedDisk } from '../plan/plan.ts';
+import type { MigrationPlan, PlannedCopy, PlannedDisk } from '../plan/plan.ts';
 import { dropMirrors, mirrorOf } from './mirror.ts';
 import type { Step } from './step.ts';
 
@@ -20,9 +20,9 @@ export const attach: Step = {
   },
 
   async act(run) {
-    const { plan, vm, host, ledger } = run;
+    const { plan, vm, ledger, host } = run;
     for (const copy of plan.copies) await nameBacking(host, copy);
-    for (const disk of plan.disks) await checkTarget(host, disk);
+    for (const disk of plan.disks) await checkTarget(host, plan, disk);
     await vm.closeNodes(plan.disks.map(({ nodes }) => nodes.base));
     await vm.openChains(plan.disks.map(chainOf));
     ledger.made('node', ...plan.disks.map(({ nodes }) => nodes.base));
@@ -51,9 +51,11 @@ async function nameBacking(host: Host, { target, format, backing }: PlannedCopy)
     await host.rewriteBacking(target, backing);
 }
 
-/** The chain on the target, as its own headers name it, is the one that was copied. */
-async function checkTarget(host: Host, { id, target, targetOverlay, size, depth, active }: PlannedDisk): Promise<void> {
-  const chain = await host.probeChain(target, { format: active.format });
+/** The chain on the target, as its own headers name it, is the one that was copied; no name leads out of it. */
+async function checkTarget(host: Host, { copies }: MigrationPlan, disk: PlannedDisk): Promise<void> {
+  const { id, target, targetOverlay, size, depth, active } = disk;
+  const within = copies.map((copy) => copy.target);
+  const chain = await host.probeChain(target, { format: active.format, within });
   checkChain(chain);
   const [top] = chain;
   const wrong =
