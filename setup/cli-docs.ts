@@ -68,6 +68,9 @@ function fullName(command: Command['commands'][number]): string {
 }
 
 function help(command: Command['commands'][number]): string[] {
+  let text = '';
   command.configureHelp({ ...command.configureHelp(), helpWidth: WIDTH });
-  return ['```', command.helpInformation().trimEnd(), '```'];
+  command.configureOutput({ writeOut: (piece) => void (text += piece) });
+  command.outputHelp();
+  return ['```', text.trimEnd(), '```'];
 }

@@ -392,6 +392,12 @@ export const ERRORS = {
       'See `blockferry status {id}`. Where nobody drives it, `blockferry recover {id}` brings it to an end (with `--back`, at the source if that is still possible); where a process does, wait for it, or `blockferry abort {id}`.',
     exit: 'refused',
   },
+  MIRRORED_SNAPSHOT: {
+    message: "virtual machine '{vm}' has the mirrored snapshot '{snapshot}' (migration {id})",
+    remedy:
+      'End it first: `blockferry snapshot-delete {vm} {snapshot} --mirror-pivot` takes the VM over to the mirrors, `--mirror-abort` leaves it where it is.',
+    exit: 'refused',
+  },
   NO_SUCH_MIGRATION: {
     message: "the journal in '{directory}' has no migration '{id}'",
     remedy: 'See `blockferry list`.',

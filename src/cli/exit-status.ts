@@ -50,6 +50,9 @@ export function endingResult(
     case 'left': {
       return { result: { outcome: kind, exitStatus: EXIT.attention, message } };
     }
+    case 'mirrored': {
+      return { result: { outcome: kind, exitStatus: EXIT.done, message } };
+    }
     case 'rolled-back': {
       const error = ferryError('ROLLED_BACK', { id, vm: vm.name, reason: cause?.message ?? 'it was aborted' }, because);
       return { result: { outcome: kind, exitStatus: error.exitStatus, message }, error };

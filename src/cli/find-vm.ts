@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { ferryError } from '../base/index.ts';
+import type { MigrationPlan } from '../migration/index.ts';
 import { formatQmpAddress, type QmpAddress } from '../qmp/index.ts';
 import { type DiscoveredVm, discoverQemu, processExists, QemuVm } from '../vm/index.ts';
 import type { Cli } from './cli.ts';
@@ -18,7 +19,7 @@ export interface VmChoice {
 /**
  * Connects to the VM that the command line names.
  * @throws FerryError USAGE when it names none or two; NO_SUCH_VM, AMBIGUOUS_VM, VM_NO_MONITOR, VM_OF_LIBVIRT,
- *   MIGRATION_EXISTS; what `QemuVm.connect` throws
+ *   MIGRATION_EXISTS, MIRRORED_SNAPSHOT; what `QemuVm.connect` throws
  */
 export async function connectVm(cli: Cli, choice: VmChoice): Promise<QemuVm> {
   const { cwd, clock } = cli.surroundings;
@@ -50,7 +51,8 @@ export interface UnfinishedMigration {
 
 /**
  * Looked for before it connects: whoever drives the first migration of a VM holds its monitor, and its jobs and overlays
- * would be refused for the wrong reason. And a VM that was started again since may run on old data.
+ * would be refused for the wrong reason. And a VM that was started again since may run on old data. A mirrored snapshot is
+ * its user's to end.
  */
 async function unfinishedOf(
   cli: Cli,
@@ -59,12 +61,14 @@ async function unfinishedOf(
 ): Promise<UnfinishedMigration | undefined> {
   using journal = openJournal(cli);
   const shown = formatQmpAddress(address);
-  for (const { id, vm: known } of journal.migrations({ unfinished: true })) {
+  for (const { id, vm: known, plan } of journal.migrations({ unfinished: true })) {
     const same =
       (vm !== undefined && known.process.endsWith(`/${vm.pid}/${vm.startTime}`)) ||
       (vm?.uuid !== undefined && vm.uuid === known.uuid) ||
       ((vm?.name === known.name || known.address === shown) &&
         (vm === undefined || !(await processExists(known.process))));
+    const { snapshot } = (plan as MigrationPlan).request;
+    if (same && snapshot) throw ferryError('MIRRORED_SNAPSHOT', { vm: known.name, snapshot: snapshot.name, id });
     if (same) return { id, vm: known.name, owner: await ownerOfMigration(journal, id) };
   }
   return undefined;

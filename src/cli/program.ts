@@ -1,6 +1,7 @@
 import { Command, Option, type OptionValues } from '@commander-js/extra-typings';
 import { parseSize } from '../base/units.ts';
 import type { Action, GlobalOptions } from './cli.ts';
+import { addSnapshotCommands } from './snapshot/add-snapshot-commands.ts';
 import { addXmlCommand } from './xml/add-xml-command.ts';
 
 /** Runs what a command loads: nothing of a command is loaded before it is the one to run. */
@@ -149,6 +150,7 @@ export function buildProgram(execute: Execute, version: string): Command {
     );
 
   addXmlCommand(program, execute);
+  addSnapshotCommands(program, execute);
 
   return program;
 }

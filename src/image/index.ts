@@ -10,6 +10,7 @@ export {
   type CopyResult,
 } from './copy-images.ts';
 export { isInside, sameFile } from './file-identity.ts';
+export { hasSameContent, isEmptyOverlay, type StatedImage } from './content.ts';
 export { type Opener, type Openers, openersOf } from './file-openers.ts';
 export { foldOffline, type FoldOptions } from './fold-offline.ts';
 export type { BackingLink, Chain, ImageBitmap, ImageInfo, Owner } from './image-info.ts';

@@ -34,7 +34,7 @@ export type MigrationEvent =
     }
   | {
       readonly type: 'finished';
-      readonly outcome: 'done' | 'rolled-back' | 'attention' | 'left';
+      readonly outcome: 'done' | 'rolled-back' | 'attention' | 'left' | 'mirrored';
       readonly message: string;
     };
 

@@ -13,7 +13,7 @@ export { Migration, type MigrationDeps, type Outcome } from './migration.ts';
 export type { MigrationPlan, PlannedCopy, PlannedDisk, PlannedStorage, SourceFile } from './plan/plan.ts';
 export { type OfflineDeps, recoverOffline } from './recovery/recover-offline.ts';
 export { planRefused } from './plan/refusals.ts';
-export { DEFAULT_REQUEST, type MigrationRequest } from './plan/request.ts';
+export { DEFAULT_REQUEST, type MigrationRequest, type SnapshotRequest } from './plan/request.ts';
 export type { RunControl } from './run-control.ts';
 export { STEPS, type StepName } from './step-name.ts';
 export type { Survey } from './plan/survey.ts';

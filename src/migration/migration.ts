@@ -20,7 +20,7 @@ import type { MigrationPlan } from './plan/plan.ts';
 import { RateMeter } from './rate-meter.ts';
 import { Ledger, type Run } from './run.ts';
 import { type ControlChange, RunControl, Stopped } from './run-control.ts';
-import { isStepName, type StepName } from './step-name.ts';
+import { isStepName, type StepName, STEPS } from './step-name.ts';
 import { STEP, type StepTable } from './steps/index.ts';
 
 export interface MigrationDeps {
@@ -42,7 +42,9 @@ export type Outcome =
   /** Unfinished: a person has to look. Both sides are as the message says. */
   | { readonly kind: 'attention'; readonly message: string; readonly cause: FerryError }
   /** Unfinished on purpose: the disks stay mirrored, and it can be gone on with. */
-  | { readonly kind: 'left'; readonly message: string };
+  | { readonly kind: 'left'; readonly message: string }
+  /** A mirrored snapshot that stands, as its user wants it. */
+  | { readonly kind: 'mirrored'; readonly message: string };
 
 /** How often the last progress of a thing is written to the journal, in milliseconds. */
 const SAVE_PROGRESS_EVERY_MS = 1000;
@@ -125,8 +127,11 @@ export class Migration implements AsyncDisposable {
     return migration;
   }
 
-  /** Drives it to its end. Never throws for what happens to the migration: the outcome tells. */
-  async run(): Promise<Outcome> {
+  /**
+   * Drives it to its end. Never throws for what happens to the migration: the outcome tells.
+   * @param seeThrough of a mirrored snapshot: over to the mirrors. Without it, it goes as far as that the disks are mirrored
+   */
+  async run({ seeThrough = false }: { readonly seeThrough?: boolean } = {}): Promise<Outcome> {
     let cause: FerryError | undefined;
     // A storage that is gone must not keep the guest from going back: what cannot be undone is passed over, and told in
     // the end. The steps before it look for themselves whether something of it is in their way.
@@ -138,6 +143,7 @@ export class Migration implements AsyncDisposable {
       const [failed] = failedUndo;
       if (next.kind === 'finish' && failed) return this.#attention({ kind: 'undo', step: failed[0] }, failed[1]);
       if (next.kind === 'finish') return this.#finish(next.outcome, cause);
+      if (!seeThrough && next.kind === 'do' && this.#stands(next.step)) return this.#mirrored();
       await this.#gate(next.kind);
       try {
         if (next.kind === 'do') await this.#do(next.step);
@@ -258,6 +264,20 @@ export class Migration implements AsyncDisposable {
     this.#deps.journal.update(this.plan.id, { state: 'attention', message });
     this.#emit({ type: 'finished', outcome: 'attention', message });
     return { kind: 'attention', message, cause };
+  }
+
+  /** Whether this is a mirrored snapshot of which nothing but its end remains to be done. */
+  #stands(next: StepName): boolean {
+    if (this.plan.request.snapshot === undefined || this.#progress().committed) return false;
+    return STEPS.indexOf(next) > STEPS.indexOf('mirror');
+  }
+
+  #mirrored(): Outcome {
+    const { vm, request } = this.plan;
+    const name = request.snapshot?.name ?? this.plan.id;
+    const message = `the mirrored snapshot '${name}' of ${vm.name} stands; end it with 'blockferry snapshot-delete ${vm.name} ${name}' and --mirror-pivot or --mirror-abort`;
+    this.#emit({ type: 'finished', outcome: 'mirrored', message });
+    return { kind: 'mirrored', message };
   }
 
   #left(): Outcome {

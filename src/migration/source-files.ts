@@ -13,6 +13,7 @@ export async function letGoOfSource(
   warn: (message: string) => void,
 ): Promise<void> {
   for (const file of plan.sourceFiles) if (file.action !== 'keep') await letGo(host, plan, file, spared, warn);
+  if (plan.request.snapshot?.prepared) return;
   for (const disk of plan.disks) {
     // What somebody has gone on from is kept together with what it should have gone on from.
     if (spared.has((await identityOf(host, disk.active.realPath)) ?? '')) continue;

@@ -131,6 +131,7 @@ const OUTCOME_TEXT: Readonly<Record<string, string>> = {
   'rolled-back': 'rolled back',
   driven: 'driven by others',
   left: 'left as they are',
+  mirrored: 'left mirrored',
   attention: 'unfinished',
   error: 'not recovered',
 };

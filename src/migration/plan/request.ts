@@ -14,6 +14,17 @@ export interface MigrationRequest {
   readonly fold: boolean;
   /** Read the copies back from the target and compare them. */
   readonly verify: boolean;
+  /** It is a mirrored snapshot: it stands, with its disks mirrored, until its user ends it one way or the other. */
+  readonly snapshot?: SnapshotRequest;
+}
+
+/** What makes a migration a mirrored snapshot. */
+export interface SnapshotRequest {
+  readonly name: string;
+  /** Its `<domainsnapshot>`, as it is listed while it stands. */
+  readonly xml: string;
+  /** Overlays and twins are files that the user prepared: they are neither made nor removed. */
+  readonly prepared: boolean;
 }
 
 export const DEFAULT_REQUEST: Omit<MigrationRequest, 'to'> = {

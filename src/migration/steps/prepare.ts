@@ -6,13 +6,17 @@ import type { Run } from '../run.ts';
 import { targetBacking } from '../plan/target-backing.ts';
 import type { Step } from './step.ts';
 
-/** The overlay beside each active image, and its twin on the target: empty, and of the disk's size to the byte. */
+/**
+ * The overlay beside each active image, and its twin on the target: empty, and of the disk's size to the byte. Those that
+ * the user of a mirrored snapshot has prepared are neither made nor removed, so they are not in the ledger.
+ */
 export const prepare: Step = {
   name: 'prepare',
 
   look: () => Promise.resolve('open'),
 
   intend({ plan, ledger }) {
+    if (isPrepared(plan)) return;
     for (const disk of plan.disks) {
       ledger.plan('file', disk.sourceOverlay, 'source-overlay', disk.id);
       ledger.plan('file', disk.targetOverlay, 'target-overlay', disk.id);
@@ -21,6 +25,7 @@ export const prepare: Step = {
 
   async act(run) {
     const { plan, host, ledger } = run;
+    if (isPrepared(plan)) return;
     // What an interrupted attempt left has our name and no contents yet.
     await removeOverlays(run);
     for (const disk of plan.disks) {
@@ -43,6 +48,7 @@ export const prepare: Step = {
   confirm: () => Promise.resolve(),
 
   async undo(run) {
+    if (isPrepared(run.plan)) return;
     await removeOverlays(run);
     run.ledger.gone(
       'file',
@@ -50,6 +56,10 @@ export const prepare: Step = {
     );
   },
 };
+
+function isPrepared({ request }: Run['plan']): boolean {
+  return request.snapshot?.prepared === true;
+}
 
 async function removeOverlays({ plan, vm, host }: Run): Promise<void> {
   for (const disk of plan.disks) {

@@ -1,5 +1,5 @@
 import type { SnapshotHost } from '../snapshot-driver.ts';
-import type { CommandOptions, OptionDefinition } from './option-list.ts';
+import type { CommandOptions } from './option-list.ts';
 
 /** What a command works with. */
 export interface CommandContext {
@@ -12,15 +12,9 @@ export interface CommandContext {
   edit(text: string): Promise<string>;
 }
 
-/** One of virsh's commands. */
-export interface Command {
-  readonly name: string;
-  readonly summary: string;
-  /** In the order in which arguments that stand alone fill them. */
-  readonly options: readonly OptionDefinition[];
-  /**
-   * @returns what it prints, without the newline that virsh puts after each command
-   * @throws VirshError, or what the driver throws
-   */
-  run(context: CommandContext, options: CommandOptions): Promise<string>;
-}
+/**
+ * One of virsh's commands (`usage.ts` has its options).
+ * @returns what it prints, without the newline that virsh puts after each command
+ * @throws VirshError, or what the driver throws
+ */
+export type Command = (context: CommandContext, options: CommandOptions) => Promise<string>;

@@ -4,81 +4,51 @@ import { errnoOf, isFerryError } from '../../base/index.ts';
 import { createAsXml } from '../../domainsnapshot/index.ts';
 import { type CreateFlag, libvirtCodeOf, type SnapshotDomain } from '../snapshot-driver.ts';
 import type { Command, CommandContext } from './command.ts';
-import { domainOf, DOMAIN_OPTION } from './lookup.ts';
-import type { CommandOptions, OptionDefinition } from './option-list.ts';
+import { domainOf } from './lookup.ts';
+import type { CommandOptions } from './option-list.ts';
 import { VirshError } from './virsh-error.ts';
 
-const FLAGS: readonly (readonly [CreateFlag, OptionDefinition])[] = [
-  ['NO_METADATA', { name: 'no-metadata', type: 'flag', help: 'take the snapshot, but keep no metadata' }],
-  ['HALT', { name: 'halt', type: 'flag', help: 'halt the domain after the snapshot' }],
-  ['DISK_ONLY', { name: 'disk-only', type: 'flag', help: 'the disks, not the state of the VM' }],
-  ['REUSE_EXT', { name: 'reuse-external', type: 'flag', help: 'use files that were prepared' }],
-  ['QUIESCE', { name: 'quiesce', type: 'flag', help: "quiesce the guest's file systems" }],
-  ['ATOMIC', { name: 'atomic', type: 'flag', help: 'all disks at one instant, or none' }],
-  ['LIVE', { name: 'live', type: 'flag', help: 'take a live snapshot' }],
-  ['VALIDATE', { name: 'validate', type: 'flag', help: 'check the XML against the schema' }],
+const FLAGS: readonly (readonly [CreateFlag, string])[] = [
+  ['NO_METADATA', 'no-metadata'],
+  ['HALT', 'halt'],
+  ['DISK_ONLY', 'disk-only'],
+  ['REUSE_EXT', 'reuse-external'],
+  ['QUIESCE', 'quiesce'],
+  ['ATOMIC', 'atomic'],
+  ['LIVE', 'live'],
+  ['VALIDATE', 'validate'],
 ];
 
 function flagsOf(options: CommandOptions): CreateFlag[] {
-  return FLAGS.filter(([, { name }]) => options.has(name)).map(([flag]) => flag);
+  return FLAGS.filter(([, name]) => options.has(name)).map(([flag]) => flag);
 }
 
 /** `snapshot-create`: a snapshot as an XML document says. */
-export const snapshotCreate: Command = {
-  name: 'snapshot-create',
-  summary: 'Create a snapshot from XML.',
-  options: [
-    DOMAIN_OPTION,
-    { name: 'xmlfile', type: 'text', help: 'file with the <domainsnapshot>; default: an empty one' },
-    { name: 'redefine', type: 'flag', help: 'put back the metadata of an existing snapshot' },
-    { name: 'current', type: 'flag', help: 'with --redefine: make it the current one' },
-    ...FLAGS.map(([, option]) => option),
-  ],
-
-  async run(context, options) {
-    const flags = flagsOf(options);
-    if (options.has('redefine')) flags.unshift('REDEFINE');
-    if (options.has('current')) flags.unshift('CURRENT');
-    const domain = await domainOf(context, options);
-    const from = options.text('xmlfile');
-    const xml = from === undefined ? '<domainsnapshot/>' : await readDocument(context, from);
-    return await create(domain, xml, flags, from);
-  },
+export const snapshotCreate: Command = async (context, options) => {
+  const flags = flagsOf(options);
+  if (options.has('redefine')) flags.unshift('REDEFINE');
+  if (options.has('current')) flags.unshift('CURRENT');
+  const domain = await domainOf(context, options);
+  const from = options.text('xmlfile');
+  const xml = from === undefined ? '<domainsnapshot/>' : await readDocument(context, from);
+  return await create(domain, xml, flags, from);
 };
 
 /** `snapshot-create-as`: a snapshot as the arguments say. */
-export const snapshotCreateAs: Command = {
-  name: 'snapshot-create-as',
-  summary: 'Create a snapshot from arguments.',
-  options: [
-    DOMAIN_OPTION,
-    { name: 'name', type: 'text', help: 'its name; default: the time, in seconds since 1970' },
-    { name: 'description', type: 'text', help: 'its description' },
-    { name: 'print-xml', type: 'flag', help: 'print the XML instead of creating' },
-    ...FLAGS.map(([, option]) => option),
-    { name: 'memspec', type: 'text', onlyNamed: true, help: 'the memory: [file=]NAME[,snapshot=TYPE]' },
-    {
-      name: 'diskspec',
-      type: 'list',
-      help: 'a disk: DISK[,snapshot=TYPE][,driver=TYPE][,stype=TYPE][,file=NAME][,mirror=NAME]; repeatable',
-    },
-  ],
-
-  async run(context, options) {
-    const flags = flagsOf(options);
-    const domain = await domainOf(context, options);
-    const name = options.text('name');
-    const description = options.text('description');
-    const memspec = options.text('memspec');
-    const xml = document({
-      ...(name === undefined ? {} : { name }),
-      ...(description === undefined ? {} : { description }),
-      ...(memspec === undefined ? {} : { memspec }),
-      diskspecs: options.list('diskspec'),
-    });
-    if (options.has('print-xml')) return `${xml}\n`;
-    return await create(domain, xml, flags);
-  },
+export const snapshotCreateAs: Command = async (context, options) => {
+  const flags = flagsOf(options);
+  const domain = await domainOf(context, options);
+  const name = options.text('name');
+  const description = options.text('description');
+  const memspec = options.text('memspec');
+  const xml = document({
+    ...(name === undefined ? {} : { name }),
+    ...(description === undefined ? {} : { description }),
+    ...(memspec === undefined ? {} : { memspec }),
+    diskspecs: options.list('diskspec'),
+  });
+  if (options.has('print-xml')) return `${xml}\n`;
+  return await create(domain, xml, flags);
 };
 
 /** The document, or virsh's two lines for a storage type that is none. */

@@ -1,8 +1,8 @@
 import { type ListFlag, summarizeSnapshot } from '../../domainsnapshot/index.ts';
 import type { SnapshotDomain } from '../snapshot-driver.ts';
 import type { Command } from './command.ts';
-import { DOMAIN_OPTION, domainOf, snapshotOf } from './lookup.ts';
-import type { CommandOptions, OptionDefinition } from './option-list.ts';
+import { domainOf, snapshotOf } from './lookup.ts';
+import type { CommandOptions } from './option-list.ts';
 import { virshTable } from './table.ts';
 import { treeLines } from './tree-lines.ts';
 import { VirshError } from './virsh-error.ts';
@@ -17,14 +17,14 @@ const EXCLUSIVE = [
 ] as const;
 
 /** Filters that a tree cannot have: what is above a snapshot that passes might not be in the list. */
-const TREELESS: readonly (readonly [ListFlag, OptionDefinition])[] = [
-  ['LEAVES', { name: 'leaves', type: 'flag', help: 'only snapshots without children' }],
-  ['NO_LEAVES', { name: 'no-leaves', type: 'flag', help: 'only snapshots with children' }],
-  ['INACTIVE', { name: 'inactive', type: 'flag', help: 'only those taken while the VM was off' }],
-  ['ACTIVE', { name: 'active', type: 'flag', help: 'only those taken of a running VM with its state' }],
-  ['DISK_ONLY', { name: 'disk-only', type: 'flag', help: 'only those of the disks of a running VM' }],
-  ['INTERNAL', { name: 'internal', type: 'flag', help: 'only those inside of the images' }],
-  ['EXTERNAL', { name: 'external', type: 'flag', help: 'only those with files of their own' }],
+const TREELESS: readonly (readonly [ListFlag, string])[] = [
+  ['LEAVES', 'leaves'],
+  ['NO_LEAVES', 'no-leaves'],
+  ['INACTIVE', 'inactive'],
+  ['ACTIVE', 'active'],
+  ['DISK_ONLY', 'disk-only'],
+  ['INTERNAL', 'internal'],
+  ['EXTERNAL', 'external'],
 ];
 
 const OTHERS: readonly (readonly [ListFlag, string])[] = [
@@ -36,43 +36,23 @@ const OTHERS: readonly (readonly [ListFlag, string])[] = [
 ];
 
 /** `snapshot-list`. */
-export const snapshotList: Command = {
-  name: 'snapshot-list',
-  summary: 'List the snapshots of a VM.',
-  options: [
-    DOMAIN_OPTION,
-    { name: 'parent', type: 'flag', help: 'add a column with the parent' },
-    { name: 'roots', type: 'flag', help: 'only snapshots without parent' },
-    ...TREELESS.map(([, option]) => option),
-    { name: 'metadata', type: 'flag', help: 'only those with metadata' },
-    { name: 'no-metadata', type: 'flag', help: 'only those without metadata' },
-    { name: 'tree', type: 'flag', help: 'as a tree' },
-    { name: 'from', type: 'text', help: 'only the children of this snapshot' },
-    { name: 'current', type: 'flag', help: 'only the children of the current snapshot' },
-    { name: 'descendants', type: 'flag', help: 'with --from or --current: all below it' },
-    { name: 'name', type: 'flag', help: 'names only' },
-    { name: 'topological', type: 'flag', help: 'parents before children instead of by name' },
-    { name: 'mirrored', type: 'flag', help: 'only mirrored snapshots, with a column that tells how the mirrors stand' },
-  ],
-
-  async run(context, options) {
-    for (const [first, second] of EXCLUSIVE) options.exclude(first, second);
-    const flags = flagsOf(options);
-    const domain = await domainOf(context, options);
-    const below = options.has('from') || options.has('current');
-    const from = below ? await snapshotOf(domain, options, 'from') : undefined;
-    const listed = await domain.list(flags, from);
-    const wanted = options.has('mirrored') ? await mirroredOf(domain, listed) : listed;
-    const names = options.has('topological') ? wanted : byName(wanted);
-    if (options.has('tree')) return await tree(domain, names, from);
-    if (options.has('name')) return await nameLines(domain, names, options.has('parent'));
-    return await table(domain, names, options);
-  },
+export const snapshotList: Command = async (context, options) => {
+  for (const [first, second] of EXCLUSIVE) options.exclude(first, second);
+  const flags = flagsOf(options);
+  const domain = await domainOf(context, options);
+  const below = options.has('from') || options.has('current');
+  const from = below ? await snapshotOf(domain, options, 'from') : undefined;
+  const listed = await domain.list(flags, from);
+  const wanted = options.has('mirrored') ? await mirroredOf(domain, listed) : listed;
+  const names = options.has('topological') ? wanted : byName(wanted);
+  if (options.has('tree')) return await tree(domain, names, from);
+  if (options.has('name')) return await nameLines(domain, names, options.has('parent'));
+  return await table(domain, names, options);
 };
 
 function flagsOf(options: CommandOptions): ListFlag[] {
   const flags: ListFlag[] = [];
-  for (const [flag, { name }] of TREELESS) {
+  for (const [flag, name] of TREELESS) {
     if (!options.has(name)) continue;
     if (options.has('tree')) throw new VirshError(`--${name} and --tree are mutually exclusive`);
     flags.push(flag);

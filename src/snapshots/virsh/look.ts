@@ -1,48 +1,31 @@
 import { selectNodes, summarizeSnapshot, wrapNodes } from '../../domainsnapshot/index.ts';
 import type { CreateFlag, SnapshotDomain } from '../snapshot-driver.ts';
 import type { Command } from './command.ts';
-import { DOMAIN_OPTION, domainOf, snapshotOf } from './lookup.ts';
-import type { OptionDefinition } from './option-list.ts';
+import { domainOf, snapshotOf } from './lookup.ts';
 import { VirshError } from './virsh-error.ts';
 
-const SECURITY_INFO: OptionDefinition = {
-  name: 'security-info',
-  type: 'flag',
-  help: "with the secrets of the VM's description",
-};
-
 /** `snapshot-info`. */
-export const snapshotInfo: Command = {
-  name: 'snapshot-info',
-  summary: 'Show how a snapshot stands.',
-  options: [
-    DOMAIN_OPTION,
-    { name: 'snapshotname', type: 'text', help: 'the snapshot' },
-    { name: 'current', type: 'flag', help: 'the current snapshot' },
-  ],
-
-  async run(context, options) {
-    const domain = await domainOf(context, options);
-    const name = await snapshotOf(domain, options);
-    const current = await domain.isCurrent(name);
-    const { state, parent, external } = summarizeSnapshot(await domain.describe(name));
-    if (state === undefined) throw new VirshError('unexpected problem reading snapshot xml');
-    const mirror = await domain.mirror(name);
-    const lines: readonly (readonly [string, string | number])[] = [
-      ['Name', name],
-      ['Domain', domain.name],
-      ['Current', yesNo(current)],
-      ['State', state],
-      ['Location', external ? 'external' : 'internal'],
-      ['Parent', parent ?? '-'],
-      ['Children', (await domain.list([], name)).length],
-      ['Descendants', (await domain.list(['DESCENDANTS'], name)).length],
-      ['Metadata', yesNo(await domain.hasMetadata(name))],
-      ...(mirror === undefined ? [] : [['Mirror', mirror.state] as const]),
-      ...(mirror?.advice === undefined ? [] : [['', mirror.advice] as const]),
-    ];
-    return lines.map(([title, value]) => `${(title && `${title}:`).padEnd(15)} ${value}\n`).join('');
-  },
+export const snapshotInfo: Command = async (context, options) => {
+  const domain = await domainOf(context, options);
+  const name = await snapshotOf(domain, options);
+  const current = await domain.isCurrent(name);
+  const { state, parent, external } = summarizeSnapshot(await domain.describe(name));
+  if (state === undefined) throw new VirshError('unexpected problem reading snapshot xml');
+  const mirror = await domain.mirror(name);
+  const lines: readonly (readonly [string, string | number])[] = [
+    ['Name', name],
+    ['Domain', domain.name],
+    ['Current', yesNo(current)],
+    ['State', state],
+    ['Location', external ? 'external' : 'internal'],
+    ['Parent', parent ?? '-'],
+    ['Children', (await domain.list([], name)).length],
+    ['Descendants', (await domain.list(['DESCENDANTS'], name)).length],
+    ['Metadata', yesNo(await domain.hasMetadata(name))],
+    ...(mirror === undefined ? [] : [['Mirror', mirror.state] as const]),
+    ...(mirror?.advice === undefined ? [] : [['', mirror.advice] as const]),
+  ];
+  return lines.map(([title, value]) => `${(title && `${title}:`).padEnd(15)} ${value}\n`).join('');
 };
 
 function yesNo(value: boolean): string {
@@ -50,70 +33,37 @@ function yesNo(value: boolean): string {
 }
 
 /** `snapshot-dumpxml`. */
-export const snapshotDumpxml: Command = {
-  name: 'snapshot-dumpxml',
-  summary: 'Print the XML of a snapshot.',
-  options: [
-    DOMAIN_OPTION,
-    { name: 'snapshotname', type: 'required', help: 'the snapshot' },
-    SECURITY_INFO,
-    { name: 'xpath', type: 'text', help: 'only the nodes that this XPath expression finds' },
-    { name: 'wrap', type: 'flag', help: 'with --xpath: put them below a common root element' },
-  ],
-
-  async run(context, options) {
-    const domain = await domainOf(context, options);
-    const name = options.required('snapshotname');
-    await domain.find(name);
-    const xml = await domain.describe(name, { secure: options.has('security-info') });
-    const xpath = options.text('xpath');
-    if (xpath === undefined) return xml;
-    const nodes = selectNodes(xml, xpath);
-    if (options.has('wrap')) return `${wrapNodes(nodes)}\n`;
-    return nodes.map((node) => `${node}\n`).join('');
-  },
+export const snapshotDumpxml: Command = async (context, options) => {
+  const domain = await domainOf(context, options);
+  const name = options.required('snapshotname');
+  await domain.find(name);
+  const xml = await domain.describe(name, { secure: options.has('security-info') });
+  const xpath = options.text('xpath');
+  if (xpath === undefined) return xml;
+  const nodes = selectNodes(xml, xpath);
+  if (options.has('wrap')) return `${wrapNodes(nodes)}\n`;
+  return nodes.map((node) => `${node}\n`).join('');
 };
 
 /** `snapshot-parent`. */
-export const snapshotParent: Command = {
-  name: 'snapshot-parent',
-  summary: 'Print the name of the parent of a snapshot.',
-  options: [
-    DOMAIN_OPTION,
-    { name: 'snapshotname', type: 'text', help: 'the snapshot' },
-    { name: 'current', type: 'flag', help: 'the current snapshot' },
-  ],
-
-  async run(context, options) {
-    const domain = await domainOf(context, options);
-    const name = await snapshotOf(domain, options);
-    const parent = await domain.parent(name);
-    if (parent === undefined) throw new VirshError(`snapshot '${name}' has no parent`);
-    return parent;
-  },
+export const snapshotParent: Command = async (context, options) => {
+  const domain = await domainOf(context, options);
+  const name = await snapshotOf(domain, options);
+  const parent = await domain.parent(name);
+  if (parent === undefined) throw new VirshError(`snapshot '${name}' has no parent`);
+  return parent;
 };
 
 /** `snapshot-current`: prints the current snapshot, or makes one current. */
-export const snapshotCurrent: Command = {
-  name: 'snapshot-current',
-  summary: 'Print the current snapshot, or make one current.',
-  options: [
-    DOMAIN_OPTION,
-    { name: 'name', type: 'flag', help: 'its name instead of its XML' },
-    SECURITY_INFO,
-    { name: 'snapshotname', type: 'text', help: 'make this snapshot current' },
-  ],
-
-  async run(context, options) {
-    options.exclude('name', 'snapshotname');
-    const domain = await domainOf(context, options);
-    const wanted = options.text('snapshotname');
-    if (wanted !== undefined) return await makeCurrent(domain, wanted);
-    if (!(await domain.hasCurrent())) throw new VirshError(`domain '${domain.name}' has no current snapshot`);
-    const name = await domain.current();
-    if (options.has('name')) return name;
-    return await domain.describe(name, { secure: options.has('security-info') });
-  },
+export const snapshotCurrent: Command = async (context, options) => {
+  options.exclude('name', 'snapshotname');
+  const domain = await domainOf(context, options);
+  const wanted = options.text('snapshotname');
+  if (wanted !== undefined) return await makeCurrent(domain, wanted);
+  if (!(await domain.hasCurrent())) throw new VirshError(`domain '${domain.name}' has no current snapshot`);
+  const name = await domain.current();
+  if (options.has('name')) return name;
+  return await domain.describe(name, { secure: options.has('security-info') });
 };
 
 /** Redefines it as what it is, and as current. */

@@ -1,14 +1,7 @@
 import type { SnapshotDomain } from '../snapshot-driver.ts';
 import type { CommandContext } from './command.ts';
-import type { CommandOptions, OptionDefinition } from './option-list.ts';
+import type { CommandOptions } from './option-list.ts';
 import { VirshError } from './virsh-error.ts';
-
-/** The first option of every command. */
-export const DOMAIN_OPTION: OptionDefinition = {
-  name: 'domain',
-  type: 'required',
-  help: 'name, id or UUID of the VM',
-};
 
 /** The domain that a command is about. @throws VirshError there is none */
 export async function domainOf({ host }: CommandContext, options: CommandOptions): Promise<SnapshotDomain> {

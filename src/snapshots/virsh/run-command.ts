@@ -1,6 +1,7 @@
-import type { Command, CommandContext } from './command.ts';
+import type { CommandContext } from './command.ts';
 import { SNAPSHOT_COMMANDS } from './commands.ts';
-import { readOptions } from './option-list.ts';
+import { type CommandOptions, readOptions } from './option-list.ts';
+import { SNAPSHOT_USAGE } from './usage.ts';
 import { errorLinesOf, VirshError } from './virsh-error.ts';
 
 /** What a command came to: the texts are what virsh would write, to the byte. */
@@ -30,17 +31,17 @@ function failure(error: unknown, stdout: string): CommandOutcome {
  */
 export async function runSnapshotCommand(context: CommandContext, argv: readonly string[]): Promise<CommandOutcome> {
   const [name = '', ...args] = argv;
-  let command: Command | undefined;
-  let options;
+  const usage = SNAPSHOT_USAGE.find((each) => each.name === name);
+  const command = SNAPSHOT_COMMANDS[name];
+  if (usage === undefined || command === undefined) return failure(new VirshError(`unknown command: '${name}'`), '');
+  let options: CommandOptions;
   try {
-    command = SNAPSHOT_COMMANDS.find((each) => each.name === name);
-    if (command === undefined) throw new VirshError(`unknown command: '${name}'`);
-    options = readOptions(name, command.options, args);
+    options = readOptions(name, usage.options, args);
   } catch (error) {
     return failure(error, '');
   }
   try {
-    return { stdout: `${await command.run(context, options)}\n`, stderr: '', exitStatus: 0 };
+    return { stdout: `${await command(context, options)}\n`, stderr: '', exitStatus: 0 };
   } catch (error) {
     return failure(error, '\n');
   }

@@ -7,6 +7,13 @@ export class VirshError extends Error {
     this.name = 'VirshError';
     this.lines = lines;
   }
+
+  /** The same, of something that was thrown. */
+  static because(cause: unknown, ...lines: readonly string[]): VirshError {
+    const error = new VirshError(...lines);
+    error.cause = cause;
+    return error;
+  }
 }
 
 /** What virsh would say of anything that was thrown. */

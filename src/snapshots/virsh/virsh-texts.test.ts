@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { SNAPSHOT_COMMANDS } from './commands.ts';
 import { readOptions } from './option-list.ts';
 import { virshTable } from './table.ts';
 import { treeLines } from './tree-lines.ts';
+import { SNAPSHOT_USAGE } from './usage.ts';
 
 function read(...[name = '', ...args]: readonly string[]): ReturnType<typeof readOptions> {
-  const command = SNAPSHOT_COMMANDS.find((each) => each.name === name);
-  return readOptions(name, command?.options ?? [], args);
+  const usage = SNAPSHOT_USAGE.find((each) => each.name === name);
+  return readOptions(name, usage?.options ?? [], args);
 }
 
 describe('options', () => {

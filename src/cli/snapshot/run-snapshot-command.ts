@@ -1,0 +1,39 @@
+import { EXIT, isFerryError } from '../../base/index.ts';
+import type { MigrationEvent } from '../../migration/index.ts';
+import { runSnapshotCommand } from '../../snapshots/index.ts';
+import type { Action, Cli } from '../cli.ts';
+import { editText } from './edit-text.ts';
+import { QemuSnapshotHost } from './qemu-snapshot-host.ts';
+
+/** One of virsh's commands about snapshots; its texts are virsh's. */
+export function snapshotCommand(argv: readonly string[], qmp: string | undefined): Action {
+  return async (cli) => {
+    const { cwd, env } = cli.surroundings;
+    const host = new QemuSnapshotHost(cli, qmp, (event) => tell(cli, event));
+    const { stdout, stderr, exitStatus, error } = await runSnapshotCommand(
+      { host, cwd, edit: (text) => editText(text, env) },
+      argv,
+    );
+    if (cli.options.json) cli.show('output', [{ stdout, stderr }], () => []);
+    else {
+      cli.surroundings.stdout.write(stdout);
+      cli.surroundings.stderr.write(stderr + remedyOf(error));
+    }
+    return exitStatus === 0
+      ? { outcome: 'done', exitStatus: EXIT.done, message: '' }
+      : { outcome: 'error', exitStatus: EXIT.failed, message: stderr.trim() };
+  };
+}
+
+/** What to do, where it was blockferry itself that refused. */
+function remedyOf(error: unknown): string {
+  const cause = isFerryError(error) ? error : error instanceof Error ? error.cause : undefined;
+  return isFerryError(cause) ? `  what to do: ${cause.remedy}\n` : '';
+}
+
+/** Standard output is virsh's; what a migration has to say besides goes to standard error. */
+function tell(cli: Cli, event: MigrationEvent): void {
+  const { stderr } = cli.surroundings;
+  if (event.type === 'held') stderr.write(`blockferry: guest I/O held ${event.ms.toFixed(1)} ms (${event.kind})\n`);
+  if (event.type === 'warning') stderr.write(`blockferry: ${event.message}\n`);
+}

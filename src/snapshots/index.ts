@@ -1,0 +1,16 @@
+/**
+ * Snapshots of virtual machines: virsh's commands, whoever keeps the snapshots, and mirrored ones.
+ */
+export { KeptDomain, type KeptDomainDeps, type KeptVm } from './kept/kept-domain.ts';
+export type {
+  CreateFlag,
+  DeleteFlag,
+  MirrorState,
+  RevertFlag,
+  SnapshotDomain,
+  SnapshotHost,
+} from './snapshot-driver.ts';
+export type { CommandContext } from './virsh/command.ts';
+export type { OptionDefinition } from './virsh/option-list.ts';
+export { type CommandOutcome, runSnapshotCommand } from './virsh/run-command.ts';
+export { type CommandUsage, SNAPSHOT_USAGE } from './virsh/usage.ts';

@@ -1,0 +1,30 @@
+/** Prefixes that libvirt puts before the text, of the codes that this room answers with. */
+const PREFIX = {
+  VIR_ERR_INVALID_ARG: 'invalid argument: ',
+  VIR_ERR_OPERATION_FAILED: 'operation failed: ',
+  VIR_ERR_OPERATION_INVALID: 'Requested operation is not valid: ',
+  VIR_ERR_CONFIG_UNSUPPORTED: 'unsupported configuration: ',
+  VIR_ERR_BLOCK_COPY_ACTIVE: 'block copy still active: ',
+  VIR_ERR_OPERATION_UNSUPPORTED: 'Operation not supported: ',
+} as const;
+
+/** An answer of a driver as libvirt gives it: the code by name, and the whole message. */
+export class SnapshotError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'SnapshotError';
+    this.code = code;
+  }
+}
+
+/** A refusal with libvirt's prefix before the text. */
+export function refusal(code: keyof typeof PREFIX, text: string): SnapshotError {
+  return new SnapshotError(code, PREFIX[code] + text);
+}
+
+/** Flags that do not go together; libvirt puts no prefix before this. */
+export function flagRefusal(text: string): SnapshotError {
+  return new SnapshotError('VIR_ERR_INVALID_ARG', text);
+}
