@@ -11,7 +11,7 @@ export interface Progress {
   readonly committed: boolean;
   /** Where the user, or a failure, wants it to go. After the commit record it is always forward. */
   readonly goal: 'forward' | 'back';
-  readonly request: Pick<MigrationRequest, 'verify' | 'fold'>;
+  readonly request: Pick<MigrationRequest, 'verify' | 'fold' | 'snapshot'>;
 }
 
 export type NextStep =
@@ -21,7 +21,10 @@ export type NextStep =
 
 /** The steps that a request asks for. */
 export function stepsOf(request: Progress['request']): readonly StepName[] {
-  return STEPS.filter((step) => (step !== 'verify' || request.verify) && (step !== 'fold' || request.fold));
+  const { verify, fold, snapshot } = request;
+  // The chain of a mirrored snapshot is copied by its user.
+  const wanted: Partial<Record<StepName, boolean>> = { copy: snapshot === undefined, verify, fold };
+  return STEPS.filter((step) => wanted[step] ?? true);
 }
 
 /**

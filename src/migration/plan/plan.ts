@@ -92,6 +92,8 @@ export interface MigrationPlan {
   readonly disks: readonly PlannedDisk[];
   /** In the order in which they are copied: bases first. */
   readonly copies: readonly PlannedCopy[];
+  /** Of a mirrored snapshot that is being ended: the images that its user has copied, with symbolic links followed. */
+  readonly copiedByUser?: readonly string[];
   readonly sourceFiles: readonly SourceFile[];
   /** Drives that stay where they are, and why. */
   readonly left: readonly { readonly disk: string; readonly reason: string }[];

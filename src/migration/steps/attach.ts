@@ -52,9 +52,9 @@ async function nameBacking(host: Host, { target, format, backing }: PlannedCopy)
 }
 
 /** The chain on the target, as its own headers name it, is the one that was copied; no name leads out of it. */
-async function checkTarget(host: Host, { copies }: MigrationPlan, disk: PlannedDisk): Promise<void> {
+async function checkTarget(host: Host, { copies, copiedByUser = [] }: MigrationPlan, disk: PlannedDisk): Promise<void> {
   const { id, target, targetOverlay, size, depth, active } = disk;
-  const within = copies.map((copy) => copy.target);
+  const within = [...copies.map((copy) => copy.target), ...copiedByUser];
   const chain = await host.probeChain(target, { format: active.format, within });
   checkChain(chain);
   const [top] = chain;

@@ -107,12 +107,21 @@ function realOf(path: string): string {
  * @throws SnapshotError when one is not there, or not a copy; nothing was changed
  */
 export async function copiedChains(plan: MigrationPlan): Promise<MigrationPlan> {
-  const disks: PlannedDisk[] = [];
-  for (const disk of plan.disks) disks.push(await copiedChain(disk));
-  return { ...plan, disks };
+  const copied = [];
+  for (const disk of plan.disks) copied.push(await copiedChain(disk));
+  return {
+    ...plan,
+    disks: copied.map(({ disk }) => disk),
+    copiedByUser: [...new Set(copied.flatMap(({ images }) => images))],
+  };
 }
 
-async function copiedChain(disk: PlannedDisk): Promise<PlannedDisk> {
+interface CopiedChain {
+  readonly disk: PlannedDisk;
+  readonly images: readonly string[];
+}
+
+async function copiedChain(disk: PlannedDisk): Promise<CopiedChain> {
   const { id, active, size, targetOverlay } = disk;
   const target = await backingOf(targetOverlay);
   if (target === undefined) throw uncopied(id, `${targetOverlay} has no backing file`);
@@ -130,7 +139,10 @@ async function copiedChain(disk: PlannedDisk): Promise<PlannedDisk> {
   // The user's cp has left them in the page cache; after the commit record they are all that there is.
   for (const { realPath } of chain) await syncFile(realPath);
   for (const folder of new Set(chain.map(({ realPath }) => dirname(realPath)))) await syncFolder(folder);
-  return { ...disk, target, depth: chain.length - 1 };
+  return {
+    disk: { ...disk, target, depth: chain.length - 1 },
+    images: chain.map(({ realPath }) => realPath),
+  };
 }
 
 async function chainOf(disk: string, target: string, format: string): ReturnType<typeof probeChain> {

@@ -55,8 +55,8 @@ export async function beginMirrored(
 }
 
 /**
- * The plan of a migration, with the user's names, without copies: those are the user's own, and so are the files that are
- * no longer needed at the end.
+ * The plan of a migration, with the user's names. The copies are the user's own, and so are the files that are no longer
+ * needed at the end.
  */
 function planMirrored(survey: Survey, files: readonly MirrorFiles[]): MigrationPlan {
   const { plan, refusals } = makePlan(withoutCopies(survey));
@@ -69,7 +69,9 @@ function planMirrored(survey: Survey, files: readonly MirrorFiles[]): MigrationP
   });
   const kept = { action: 'keep', reason: 'a mirrored snapshot leaves the files of the source to its user' } as const;
   const sourceFiles = plan.sourceFiles.map(({ path, realPath, dev, ino }) => ({ path, realPath, dev, ino, ...kept }));
-  return { ...plan, disks, copies: [], sourceFiles, notes: [] };
+  // What they name is the user's to write.
+  const copies = plan.copies.map(({ backing: _backing, ...copy }) => copy);
+  return { ...plan, disks, copies, sourceFiles, notes: [] };
 }
 
 /** Copies take no room and no names: the user may have made them already. */
