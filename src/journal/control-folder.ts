@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, constants, openSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, constants, openSync, readdirSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -62,6 +62,11 @@ export class ControlFolder implements Disposable {
   address(id: string): string {
     if (this.#fd === undefined) throw ferryError('INTERNAL', { what: 'a control folder was used after its end' });
     return `/proc/self/fd/${this.#fd}/${id}.sock`;
+  }
+
+  /** The migrations of which there is a socket file, whether anybody listens on it or not. */
+  ids(): string[] {
+    return readdirSync(this.#path).flatMap((name) => (name.endsWith('.sock') ? [name.slice(0, -'.sock'.length)] : []));
   }
 
   /** Removes the socket file that a dead owner left. Only under `lock`. */

@@ -11,7 +11,14 @@ export type {
   NewMigration,
   VmRef,
 } from './migrations.ts';
-export { type AskOptions, askOwner, type ControlHandler, MigrationOwner, ownerPid } from './migration-owner.ts';
+export {
+  type AskOptions,
+  askOwner,
+  type ControlHandler,
+  MigrationOwner,
+  ownerPid,
+  removeDeadSockets,
+} from './migration-owner.ts';
 export type { SnapshotOwner, SnapshotRecord } from './snapshots.ts';
 export { stateDirectory } from './state-directory.ts';
 export type { StepRecord, StepState } from './steps.ts';

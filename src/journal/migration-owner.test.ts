@@ -1,10 +1,10 @@
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ferryError } from '../base/index.ts';
-import { askOwner, type ControlHandler, MigrationOwner, ownerPid } from './index.ts';
+import { askOwner, type ControlHandler, MigrationOwner, ownerPid, removeDeadSockets } from './index.ts';
 
 let root: string;
 let dir: string;
@@ -47,6 +47,16 @@ describe('a claim', () => {
     expect(readdirSync(control)).toEqual(['lock']);
     expect(await askOwner(dir, 'm1', { command: 'x' })).toBeUndefined();
   });
+});
+
+test('the sockets of the dead are removed, those of the living stay', async () => {
+  await removeDeadSockets(dir);
+  expect(readdirSync(root)).toEqual([]);
+  await using owner = await claim(echo);
+  writeFileSync(join(dir, 'control', 'dead.sock'), '');
+  await removeDeadSockets(dir);
+  expect(readdirSync(join(dir, 'control'))).toEqual(['lock', `${owner.id}.sock`]);
+  expect(await askOwner(dir, 'm1', { command: 'x' })).toEqual({ command: 'x' });
 });
 
 describe('asking', () => {

@@ -143,6 +143,20 @@ export async function ownerPid(stateDir: string, id: string, options: AskOptions
   return (await ask(stateDir, id, { ask: 'pid' }, options))?.pid;
 }
 
+/**
+ * Removes the socket files of owners that died after the end of their migration: nobody claims those any more.
+ * @throws FerryError CONTROL_SOCKET, JOURNAL_UNAVAILABLE
+ */
+export async function removeDeadSockets(stateDir: string, clock: Clock = systemClock): Promise<void> {
+  using folder = ControlFolder.find(stateDir);
+  for (const id of folder?.ids() ?? []) {
+    using _ = await folder?.lock(id, clock);
+    const living = folder && (await connectOwner(folder, id, clock));
+    if (living) living.destroy();
+    else folder?.removeSocket(id);
+  }
+}
+
 async function ask(
   stateDir: string,
   id: string,

@@ -1,5 +1,5 @@
 import { EXIT, ferryError, isFerryError } from '../../base/index.ts';
-import { Journal, type Migration as JournalRow, ownerPid } from '../../journal/index.ts';
+import { Journal, type Migration as JournalRow, ownerPid, removeDeadSockets } from '../../journal/index.ts';
 import type { MigrationEvent, MigrationPlan, Outcome } from '../../migration/index.ts';
 import type { Action, Cli } from '../cli.ts';
 import { runToEnd } from '../drive.ts';
@@ -21,6 +21,7 @@ export function recover(idOrPrefix: string | undefined, { back = false }: Recove
   return async (cli) => {
     const { dir, rows } = unfinished(cli, idOrPrefix);
     if (rows.length === 0) {
+      await removeDeadSockets(dir, cli.clock);
       return { outcome: 'done', exitStatus: EXIT.done, message: `no unfinished migration in ${dir}` };
     }
     using journal = Journal.open(dir);
@@ -39,6 +40,7 @@ export function recover(idOrPrefix: string | undefined, { back = false }: Recove
     } finally {
       for (const each of found) if (each.kind === 'taken') await each.taken[Symbol.asyncDispose]();
     }
+    await removeDeadSockets(dir, cli.clock);
     return summary(results);
   };
 }
