@@ -89,7 +89,7 @@ export class LabVm {
     } catch (error) {
       throw new LabError(`${this.name} did not boot: ${(await this.consoleText()).slice(-2000)}`, { cause: error });
     }
-    const look = this.#open().start('for d in /sys/block/vd*; do echo "${d##*/} $(cat $d/serial)"; done');
+    const look = this.#open().start('for d in /sys/block/vd*; do IFS= read -r s < $d/serial; echo "${d##*/} $s"; done');
     await look.ended;
     const bySerial = new Map(
       look
@@ -146,11 +146,10 @@ export class LabVm {
     await this.booted();
     const device = this.#device(options.disk);
     const blockSize = options.blockSize ?? 4096;
-    const size = Number(await this.#must(`cat /sys/block/${device.slice('/dev/'.length)}/size`)) * 512;
     const pattern = {
       seed: options.seed ?? 1,
       blockSize,
-      region: options.region ?? { offset: 0, length: size - (size % blockSize) },
+      region: options.region ?? (await this.#wholeDisk(device, blockSize)),
       zeroEvery: options.zeroEvery ?? 0,
       discardEvery: options.discardEvery ?? 0,
     };
@@ -162,6 +161,11 @@ export class LabVm {
     this.#writers[port] = writer;
     await writer.reached(1);
     return writer;
+  }
+
+  async #wholeDisk(device: string, blockSize: number): Promise<{ offset: number; length: number }> {
+    const size = Number(await this.#must(`cat /sys/block/${device.slice('/dev/'.length)}/size`)) * 512;
+    return { offset: 0, length: size - (size % blockSize) };
   }
 
   /**

@@ -8,11 +8,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { run } from '../src/base/index.ts';
 import { chooseAccelerator } from './accelerator.ts';
 import { isAlive } from './cache.ts';
-import { guestImage } from './guest-image.ts';
+import { type GuestImage, guestImage } from './guest-image.ts';
 import { type ImageOptions, makeImage } from './lab-image.ts';
 import { type Exit, LabVm } from './lab-vm.ts';
 import { installedQemu, type QemuBuild } from './qemu-builds.ts';
 import { LabError } from './requires.ts';
+import { restoreGuest, type SavedGuest, savedGuest } from './saved-guest.ts';
 import { type ChainImage, type DiskStyle, type LabDisk, vmArguments } from './vm-command-line.ts';
 
 export interface VmOptions {
@@ -28,10 +29,19 @@ export interface VmOptions {
   readonly extraArgs?: readonly string[];
   /** QMP sockets; default 1. */
   readonly monitors?: 1 | 2;
+  /**
+   * The sizes of the disks, in bytes: the guest goes on from one that has booted with disks of these sizes (`SavedGuest`).
+   * For disks that are virtio disks, all of them. Default: it boots.
+   */
+  readonly warm?: readonly number[];
+  /** The file that is to be the VM's memory, so that the guest can be saved. */
+  readonly memoryFile?: string;
   /** false: QEMU runs without a guest, for tests that need the block layer only. Default true. */
   readonly boot?: boolean;
 }
 
+/** MiB */
+const DEFAULT_MEMORY = 384;
 /** Recording writers that may run at once in a guest. */
 const WRITERS = 8;
 const PREFIX = 'blockferry-lab-';
@@ -129,7 +139,9 @@ export class Lab implements AsyncDisposable {
     for (const disk of options.disks) {
       if (disk.explicitChain && disk.path !== undefined) backing.set(disk.id, await imagesBelow(build, disk.path));
     }
-    const { name, uuid, disks } = options;
+    const { name, uuid, disks, memory = DEFAULT_MEMORY } = options;
+    const saved = options.warm && image && (await this.#savedGuest(build, image, accelerator, options.warm, memory));
+    const memoryFile = saved?.memory ?? options.memoryFile;
     const args = vmArguments({
       name,
       disks,
@@ -139,13 +151,35 @@ export class Lab implements AsyncDisposable {
       ...(uuid === undefined ? {} : { uuid }),
       ...(guest === undefined ? {} : { guest }),
       style: options.style ?? 'blockdev',
-      memory: options.memory ?? 384,
+      memory,
+      ...(memoryFile === undefined ? {} : { memoryFile: { path: memoryFile, saved: saved !== undefined } }),
       extraArgs: options.extraArgs ?? [],
     });
     const machine = launch(build, folder, args);
     this.#machines.push(machine);
     await untilGreeted(machine, name, monitors);
+    if (saved) await restoreGuest(monitors[0] ?? '', saved);
     return new LabVm({ name, disks, qmpPaths: monitors, ...(guest === undefined ? {} : { guest }), ...machine });
+  }
+
+  /** A guest that has booted with disks of these sizes. */
+  async #savedGuest(
+    build: QemuBuild,
+    image: GuestImage,
+    accelerator: string,
+    sizes: readonly number[],
+    memory: number,
+  ): Promise<SavedGuest> {
+    const { label, version } = build;
+    return await savedGuest({ label, version, image, accelerator, sizes, memory }, async (memoryFile, save) => {
+      await using lab = await Lab.open({ name: 'guest to save', build });
+      const paths = sizes.map((_, n) => join(lab.folder, `disk${n}.raw`));
+      for (const [n, path] of paths.entries()) await lab.image({ path, format: 'raw', size: sizes[n] ?? 0 });
+      const disks = paths.map((path, n): LabDisk => ({ id: `d${n}`, path, format: 'raw' }));
+      const vm = await lab.startVm({ name: 'guest-to-save', disks, memory, memoryFile });
+      await vm.booted();
+      await save(vm.qmpPath);
+    });
   }
 
   /** Ends every VM at once, undoes what was deferred, and removes the folder. */

@@ -37,6 +37,11 @@ interface Line {
 
 const CHILD = fileURLToPath(new URL('migration-child.ts', import.meta.url));
 
+/** The program and the arguments of a process that drives a migration. */
+export function childCommand(order: ChildOrder): [string, ...string[]] {
+  return [process.execPath, CHILD, JSON.stringify(order)];
+}
+
 /** A process of its own that drives a migration, and may die of it. */
 export class MigrationProcess implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
@@ -47,7 +52,8 @@ export class MigrationProcess implements AsyncDisposable {
   #wake: () => void = () => undefined;
 
   constructor(order: ChildOrder) {
-    this.#child = spawn(process.execPath, [CHILD, JSON.stringify(order)], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const [program, ...args] = childCommand(order);
+    this.#child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#stderr += text));
     createInterface(this.#child.stdout).on('line', (line) => {
       this.#lines.push(JSON.parse(line) as Line);

@@ -19,6 +19,8 @@ export interface LabDisk {
   /** Style blockdev: files are nodes of their own, with names (`file-ID`, below it `file-ID-N`), and not inline. */
   readonly separateFileNode?: boolean;
   readonly discard?: 'unmap' | 'ignore';
+  /** `none` goes past the host's page cache; default: QEMU's `writeback`. */
+  readonly cache?: 'none' | 'writeback';
   /** Style blockdev: each write of the guest fails with an I/O error (QEMU's blkdebug). */
   readonly failWrites?: boolean;
 }
@@ -41,6 +43,8 @@ export interface CommandLineOptions {
   readonly backing: ReadonlyMap<string, readonly ChainImage[]>;
   /** MiB */
   readonly memory: number;
+  /** The file that is the VM's memory: mapped privately by a VM that goes on from a saved guest, else shared. */
+  readonly memoryFile?: { readonly path: string; readonly saved: boolean };
   readonly accelerator: 'tcg' | 'kvm';
   /** Socket paths. */
   readonly monitors: readonly string[];
@@ -81,6 +85,7 @@ function failingWrites(file: object | string): object {
 function blockdevArgs(disk: LabDisk, path: string, backing: readonly ChainImage[]): string[] {
   const nodes: object[] = [];
   const discard = disk.discard === undefined ? {} : { discard: disk.discard };
+  const cache = disk.cache === 'none' ? { cache: { direct: true } } : {};
   const add = (image: ChainImage, name: string, fileName: string, options: object): void => {
     const file = { driver: 'file', filename: image.path, ...options };
     if (disk.separateFileNode) nodes.push({ ...file, 'node-name': fileName });
@@ -99,7 +104,11 @@ function blockdevArgs(disk: LabDisk, path: string, backing: readonly ChainImage[
     add(image, `base-${disk.id}-${depth}`, `file-${disk.id}-${depth}`, { 'read-only': true });
   });
   const readOnly = disk.readOnly ?? disk.cdrom ?? false;
-  add({ path, format: disk.format ?? 'raw' }, nodeOf(disk), `file-${disk.id}`, { 'read-only': readOnly, ...discard });
+  add({ path, format: disk.format ?? 'raw' }, nodeOf(disk), `file-${disk.id}`, {
+    'read-only': readOnly,
+    ...discard,
+    ...cache,
+  });
   return nodes.flatMap((node) => ['-blockdev', JSON.stringify(node)]);
 }
 
@@ -111,6 +120,7 @@ function driveArgs(disk: LabDisk, path: string): string[] {
     `id=drive-${disk.id}`,
     ...((disk.readOnly ?? disk.cdrom) ? ['readonly=on'] : []),
     ...(disk.discard === undefined ? [] : [`discard=${disk.discard}`]),
+    ...(disk.cache === undefined ? [] : [`cache=${disk.cache}`]),
   ];
   return ['-drive', options.join(',')];
 }
@@ -136,7 +146,8 @@ function portArgs(name: string, chardev: string): string[] {
 
 function guestArgs(guest: NonNullable<CommandLineOptions['guest']>): string[] {
   const args = ['-kernel', guest.kernel, '-initrd', guest.initramfs];
-  args.push('-append', 'console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on');
+  const kernel = 'console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on';
+  args.push('-append', `${kernel} blockferry.ports=${1 + guest.writers.length}`);
   args.push('-chardev', `file,id=console,path=${escapeValue(guest.console)}`, '-serial', 'chardev:console');
   args.push('-device', 'virtio-serial-pci,id=channels');
   args.push('-chardev', `socket,id=agent,path=${escapeValue(guest.agent)},server=on,wait=off`);
@@ -155,10 +166,19 @@ function guestArgs(guest: NonNullable<CommandLineOptions['guest']>): string[] {
 export function vmArguments(options: CommandLineOptions): string[] {
   const args = ['-name', `guest=${escapeValue(options.name)}`];
   if (options.uuid !== undefined) args.push('-uuid', options.uuid);
+  const { memoryFile: file } = options;
+  if (file) {
+    const map = `share=${file.saved ? 'off' : 'on'}`;
+    args.push(
+      '-object',
+      `memory-backend-file,id=ram,size=${options.memory}M,mem-path=${escapeValue(file.path)},${map}`,
+    );
+    if (file.saved) args.push('-incoming', 'defer');
+  }
   // Without rdrand the guest waits a second for its random numbers (perl asks for some).
   args.push(
     '-machine',
-    'pc',
+    file ? 'pc,memory-backend=ram' : 'pc',
     '-accel',
     options.accelerator,
     '-cpu',

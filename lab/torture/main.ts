@@ -1,22 +1,33 @@
 /**
- * `npm run torture -- [--trials N] [--seed S] [--qemu PATH | --build LABEL]`: migrations of real guests in which the
- * manager, QEMU or both are killed at a random moment; then one command, sometimes killed as well, has to bring the disks
- * to where they were or to where they were going, with every acknowledged write and with nothing left over.
+ * `npm run torture -- [--trials N] [--seed S] [--jobs N] [--qemu PATH | --build LABEL] [--results FILE] [--evidence DIR]`:
+ * migrations of real guests in which the manager, QEMU or both are killed at a random moment; then one command, sometimes
+ * killed as well, has to bring the disks to where they were or to where they were going, with every acknowledged write and
+ * with nothing left over.
+ *
+ * Trial S + n has the seed S + n, which repeats all that is chosen. With --results each trial is added to a file, those that
+ * are in it for the same QEMU and the same sources are not run again, and the sums are over all of them: a long run can be
+ * interrupted and gone on with. What is left of a trial that fails is kept in a folder of --evidence.
  *
  * The last line is `N trials, N lost, N littered`; exit status 1 on any loss, litter or trial that did not end.
  */
+import { type ChildProcess, execFileSync, fork } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { messageOf } from '../../src/base/index.ts';
 import { installedQemu, qemuBuilds, type QemuBuild } from '../index.ts';
-import { random } from './random.ts';
-import { runTrial, type TrialResult } from './trial.ts';
+import { report, Results, summary } from './results.ts';
+import type { Answer, Order } from './worker.ts';
 
 const { values } = parseArgs({
   options: {
     trials: { type: 'string', default: '20' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    jobs: { type: 'string', default: '1' },
     qemu: { type: 'string' },
     build: { type: 'string' },
+    results: { type: 'string' },
+    evidence: { type: 'string', default: join(tmpdir(), 'blockferry-torture') },
   },
 });
 
@@ -29,30 +40,58 @@ async function chosenBuild(): Promise<QemuBuild> {
   return build;
 }
 
-const build = await chosenBuild();
-const trials = Number(values.trials);
-console.log(`QEMU ${build.version}, ${trials} trials, seed ${values.seed}`);
-const results: TrialResult[] = [];
-let broken = 0;
-for (let n = 0; n < trials; n++) {
-  const seed = Number(values.seed) + n;
+function git(...args: string[]): string {
+  return execFileSync('git', ['-C', import.meta.dirname, ...args], { encoding: 'utf8' }).trim();
+}
+
+/** Of the sources, with a mark where they were changed since; for the results. */
+function commitOfSources(): string {
   try {
-    const result = await runTrial(build, random(seed));
-    results.push(result);
-    const { killed, phase, recovery, outcome, acknowledged, lost, litter } = result;
-    const verdict = lost === 0 && litter.length === 0 ? 'ok  ' : 'FAIL';
-    console.log(
-      `${verdict} ${seed} killed ${killed} at ${phase}, ${recovery}: ${outcome}, ${acknowledged} acknowledged, ${lost} lost`,
-    );
-    for (const line of litter) console.log(`     litter: ${line}`);
-  } catch (error) {
-    broken += 1;
-    console.log(`FAIL ${seed} did not end: ${messageOf(error)}`);
+    const changed = git('status', '--porcelain', '--', ':/src', ':/bin') !== '';
+    return `${git('log', '-1', '--format=%h', '--', ':/src', ':/bin')}${changed ? ' and changes' : ''}`;
+  } catch {
+    return 'unknown';
   }
 }
-const phases = Map.groupBy(results, ({ phase }) => phase);
-for (const [phase, of] of phases) console.log(`${phase}: ${of.length} trials`);
-const lost = results.filter((result) => result.lost > 0).length;
-const littered = results.filter((result) => result.litter.length > 0).length;
-console.log(`${trials} trials, ${lost} lost, ${littered} littered`);
-process.exitCode = lost + littered + broken > 0 ? 1 : 0;
+
+const WORKER = fileURLToPath(new URL('worker.ts', import.meta.url));
+
+/** Runs a trial in a process, which answers or dies. */
+async function ask(worker: ChildProcess, order: Order): Promise<Answer> {
+  return await new Promise((resolve) => {
+    const died = (): void => resolve({ seed: order.seed, failure: 'the process that ran it has died' });
+    worker.once('exit', died);
+    worker.once('message', (answer: Answer) => {
+      worker.off('exit', died);
+      resolve(answer);
+    });
+    worker.send(order);
+  });
+}
+
+const build = await chosenBuild();
+const about = { version: build.version, commit: commitOfSources() };
+const results = new Results(values.results);
+const first = Number(values.seed);
+const seeds = Array.from({ length: Number(values.trials) }, (_, n) => first + n);
+const open = seeds.filter((seed) => !results.has(seed, about)).values();
+console.log(`QEMU ${about.version}, ${values.trials} trials, seed ${first}, sources ${about.commit}`);
+
+/** Takes one seed after another, until none is left. */
+async function job(): Promise<void> {
+  let worker: ChildProcess | undefined;
+  for (const seed of open) {
+    if (worker?.connected !== true) worker = fork(WORKER);
+    const answer = await ask(worker, { build, evidence: resolve(values.evidence), seed });
+    results.add({ ...about, ...answer });
+    for (const line of report(answer)) console.log(line);
+  }
+  worker?.disconnect();
+}
+
+await Promise.all(Array.from({ length: Number(values.jobs) }, job));
+const ran = new Set(seeds);
+const counted = values.results === undefined ? results.entries.filter(({ seed }) => ran.has(seed)) : results.entries;
+const { lines, failed } = summary(counted);
+for (const line of lines) console.log(line);
+process.exitCode = failed ? 1 : 0;

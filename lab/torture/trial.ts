@@ -1,159 +1,246 @@
-import { readdir } from 'node:fs/promises';
+import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '../../src/base/index.ts';
 import { Journal } from '../../src/journal/index.ts';
-import { STEPS } from '../../src/migration/index.ts';
-import { loadedVm, type LoadedVm, traces } from '../engine.ts';
-import { Lab, type LabDisk, type QemuBuild } from '../index.ts';
+import { childCommand } from '../migration-process.ts';
+import { Lab, type LabVm, type QemuBuild } from '../index.ts';
+import type { Blow, Choices, RequestChoice } from './choices.ts';
+import type { ImageStock } from './layout.ts';
+import { type End, findInVm, findLitter, findProcesses, lookBefore } from './litter.ts';
 import { Manager } from './manager.ts';
-import type { Random } from './random.ts';
-
-const MiB = 2 ** 20;
+import { endOf, recover } from './recovery.ts';
+import { Scene } from './scene.ts';
 
 export interface TrialResult {
-  readonly killed: 'manager' | 'QEMU' | 'both';
+  readonly seed: number;
+  /** Who was killed. */
+  readonly killed: string;
+  /** Where the manager was then. */
   readonly phase: string;
   /** The commands that ended it. */
   readonly recovery: string;
-  readonly outcome: 'done' | 'rolled-back';
+  readonly outcome: End['outcome'];
   readonly acknowledged: number;
-  /** Acknowledged writes that are not there, and blocks that changed without one. */
+  /** Acknowledged writes that are not there, blocks that changed without one, damaged images. */
   readonly lost: number;
-  /** Files, nodes, jobs and ledger entries that should not be there, in words. */
+  /** What the disks hold instead, in words: the first of them. */
+  readonly found: readonly string[];
+  /** Files, nodes, jobs, processes and ledger entries that should not be there, in words. */
   readonly litter: readonly string[];
+  readonly ms: number;
 }
 
-/** One migration, killed at a random moment and recovered. @throws Error when it did not come to an end */
-export async function runTrial(build: QemuBuild, random: Random): Promise<TrialResult> {
-  await using lab = await Lab.open({ name: 'torture', build });
-  const count = random.pick([1, 2, 3]);
-  const style = random.pick(['blockdev', 'drive'] as const);
-  const loaded = await loadedVm(lab, {
-    style,
-    disks: (source) => Promise.all(Array.from({ length: count }, (_, n) => makeDisk(lab, source, n, random))),
-    writers: (disks) =>
-      disks.map(({ id }, n) => ({ disk: id, seed: n + 1, region: { offset: 0, length: 24 * MiB }, rate: 200 })),
-  });
-  const { vm, source, target, stateDir } = loaded;
-  const before = await traces(vm, [source, target]);
-  const state = ['--state-dir', stateDir];
-  const options = [...(random.chance(0.2) ? ['--no-verify'] : []), ...(random.chance(0.2) ? ['--no-fold'] : [])];
-  const noFold = options.includes('--no-fold');
-  const manager = new Manager(['migrate', '--yes', '--qmp', vm.qmpPath, '--to', target, ...state, ...options]);
+/** Where trials run. */
+export interface Bench {
+  readonly build: QemuBuild;
+  readonly stock: ImageStock;
+  /** Takes a folder for each trial that fails. */
+  readonly evidence: string;
+}
 
-  const killed = random.pick(['manager', 'QEMU', 'both'] as const);
-  await moment(manager, random);
-  const phase = manager.step;
-  if (killed !== 'QEMU') manager.kill();
-  if (killed !== 'manager') process.kill(vm.pid, 'SIGKILL');
-  await manager.ended;
-  if (killed !== 'manager') await vm.exited;
+/** For tests of the trial itself. */
+export interface Tampering {
+  /** Called when all is dead that is to die, and nobody has recovered yet. */
+  readonly beforeRecovery?: (scene: Scene) => Promise<void>;
+}
 
-  const recovery = await recover(stateDir, state, random);
-  const outcome = outcomeOf(stateDir) ?? 'rolled-back';
-  const [holds, other] = outcome === 'done' ? [target, source] : [source, target];
-  const checks = await loaded.check(({ path = '' }) => activeImage(loaded, path, outcome, noFold));
-  const litter: string[] = [];
-  const extra = new Set(await overlaysKept(target, noFold && outcome === 'done'));
-  const wanted = before.files.map((path) => path.replace(source, holds)).toSorted();
-  const found = [...(await list(holds)), ...(await list(other))].filter((path) => !extra.has(path)).toSorted();
-  if (found.join('\n') !== wanted.join('\n')) litter.push(`files ${found.join(', ')} instead of ${wanted.join(', ')}`);
-  litter.push(...litterOfJournal(stateDir));
-  if (killed === 'manager') {
-    const now = await traces(vm, []);
-    litter.push(...now.jobs.map((job) => `job ${job}`));
-    if (outcome === 'rolled-back' && now.nodes.join() !== before.nodes.join())
-      litter.push(`nodes ${now.nodes.join(', ')}`);
-    const errors = await vm.ioErrors();
-    litter.push(...errors.map((error) => `guest error: ${error}`));
+/** No step of a trial takes longer, but on a machine that is much too busy. */
+const LIMIT_MS = 240_000;
+/** A guest that turns itself off does so in a second; one whose I/O is held may not. */
+const OFF_WITHIN_MS = 5000;
+
+/** One migration, killed and recovered. @throws Error when it did not come to an end; the evidence is kept then, too */
+export async function runTrial(bench: Bench, choices: Choices, tampering: Tampering = {}): Promise<TrialResult> {
+  await using lab = await Lab.open({ name: 'torture', build: bench.build });
+  const managers: Manager[] = [];
+  const limit = new AbortController();
+  try {
+    const late = sleep(LIMIT_MS, undefined, { signal: limit.signal, ref: false }).then(() => {
+      throw new Error(`no end after ${LIMIT_MS / 1000} s`);
+    });
+    const result = await Promise.race([inLab(lab, bench, choices, managers, tampering), late]);
+    if (result.lost > 0 || result.litter.length > 0) await keep(lab, bench, choices, managers, result);
+    return result;
+  } catch (error) {
+    const folder = await keep(lab, bench, choices, managers, { error: messageOf(error) });
+    throw new Error(`${messageOf(error)}; see ${folder}`, { cause: error });
+  } finally {
+    limit.abort();
   }
+}
+
+async function inLab(
+  lab: Lab,
+  { stock }: Bench,
+  choices: Choices,
+  managers: Manager[],
+  { beforeRecovery }: Tampering,
+): Promise<TrialResult> {
+  const began = performance.now();
+  const scene = await Scene.open(lab, stock, choices.layout);
+  const { vm, writers, stateDir } = scene;
+  const before = await lookBefore(scene);
+  const life = lifeOf(vm);
+  const migrate = migrateArguments(scene, choices.request);
+
+  const manager = begin(scene, choices, migrate);
+  managers.push(manager);
+  await manager.until(choices.moment);
+  const phase = phaseOf(choices, manager);
+  await strike(choices.blow, manager, life);
+  await beforeRecovery?.(scene);
+
+  const commands = await recover(scene, choices, migrate, life, managers);
+  const end = endOf(stateDir);
+  const litter = await findLitter(scene, before, end);
+  if (life.alive()) {
+    // It writes on, and nothing is held.
+    await Promise.all(writers.map((writer) => writer.advanced(2)));
+    litter.push(...(await findInVm(vm, before, end)));
+    await Promise.all(writers.map((writer) => writer.stop()));
+    await life.kill();
+  } else await Promise.all(writers.map((writer) => writer.stop()));
+  litter.push(...(await findProcesses(lab.folder, [process.pid])));
+  const checks = await scene.check(imagesAfter(scene, end));
   return {
-    killed,
+    seed: choices.seed,
+    killed: choices.blow.dies,
     phase,
-    recovery,
-    outcome,
-    acknowledged: checks.reduce((sum, check) => sum + check.acknowledged, 0),
-    lost: checks.reduce((sum, check) => sum + check.lostCount + check.damagedCount, 0),
+    recovery: commands.join(', '),
+    outcome: end.outcome,
+    acknowledged: checks.reduce((sum, { acknowledged }) => sum + acknowledged, 0),
+    lost: checks.reduce((sum, { lost }) => sum + lost, 0),
+    found: checks.flatMap(({ found }) => found),
     litter,
+    ms: Math.round(performance.now() - began),
   };
 }
 
-async function makeDisk(lab: Lab, source: string, n: number, random: Random): Promise<LabDisk> {
-  const format = random.pick(['qcow2', 'raw'] as const);
-  const path = join(source, `disk${n}.${format}`);
-  await lab.image({ path, format, size: 32 * MiB, fill: { bytes: (8 + random.integer(20)) * MiB, seed: n + 1 } });
-  return { id: `d${n}`, path, format };
+interface Life {
+  alive(): boolean;
+  kill(): Promise<void>;
+  turnOff(): Promise<void>;
 }
 
-/** A random moment: some milliseconds after a step of the migration has begun or ended. */
-async function moment(manager: Manager, random: Random): Promise<void> {
-  const steps = STEPS.flatMap((step) => [`${step} (begun)`, `${step} (done)`]);
-  const step = steps[random.integer(steps.length)] ?? '';
-  await manager.reached(step);
-  await sleep(random.pick([0, 1, 3, 10, 30, 100, 300]) * (1 + random.integer(3)));
+function lifeOf(vm: LabVm): Life {
+  let alive = true;
+  void vm.exited.then(() => (alive = false));
+  return {
+    alive: () => alive,
+    kill: () => vm.kill(),
+    turnOff: async () => {
+      await Promise.race([vm.stop(), sleep(OFF_WITHIN_MS)]);
+      await vm.kill();
+    },
+  };
 }
 
-/** Runs `resume`, `abort` or `recover` until the journal says that nothing is unfinished; the first ones may be killed as well. */
-async function recover(stateDir: string, state: readonly string[], random: Random): Promise<string> {
-  const commands: string[] = [];
-  for (let round = 0; round < 6; round++) {
-    const id = unfinished(stateDir);
-    if (id === undefined) return commands.join(', ') || 'nothing to recover';
-    const ways = ['resume', 'recover', 'recover --back', ...(committed(stateDir, id) ? [] : ['abort'])] as const;
-    const command = ways[random.integer(ways.length)] ?? 'resume';
-    const recovery = new Manager([...command.split(' '), id, ...state]);
-    if (round < 2 && random.chance(0.3)) {
-      await sleep(200 + random.integer(1500));
-      recovery.kill();
-      commands.push(`${command} (killed)`);
-    } else {
-      commands.push(command);
+function migrateArguments({ vm, target, stateDir }: Scene, request: RequestChoice): string[] {
+  const { verify, fold, keepSource, leaveLink, bandwidth } = request;
+  return [
+    'migrate',
+    '--yes',
+    '--qmp',
+    vm.qmpPath,
+    '--to',
+    target,
+    '--state-dir',
+    stateDir,
+    ...(verify ? [] : ['--no-verify']),
+    ...(fold ? [] : ['--no-fold']),
+    ...(keepSource ? ['--keep-source'] : []),
+    ...(leaveLink ? ['--leave-link'] : []),
+    ...(bandwidth === 0 ? [] : ['--bwlimit', String(bandwidth)]),
+  ];
+}
+
+/** One that is to kill itself is a process of the lab; else it is the command. */
+function begin({ vm, target, stateDir }: Scene, { moment, request }: Choices, migrate: readonly string[]): Manager {
+  if (moment.kind !== 'exact') return Manager.blockferry(...migrate);
+  const { death } = moment;
+  return new Manager(childCommand({ qmpPath: vm.qmpPath, stateDir, request: { ...request, to: target }, death }));
+}
+
+function phaseOf({ moment }: Choices, manager: Manager): string {
+  if (!manager.running && moment.kind !== 'exact') return 'after the end';
+  return moment.kind === 'exact' ? `${moment.death.step} (${moment.death.when})` : manager.step;
+}
+
+async function strike(blow: Blow, manager: Manager, vm: Life): Promise<void> {
+  switch (blow.dies) {
+    case 'manager':
+      manager.kill();
+      break;
+    case 'QEMU':
+      await vm.kill();
+      break;
+    case 'both': {
+      const gone = vm.kill();
+      manager.kill();
+      await gone;
+      break;
     }
-    await recovery.ended;
-    if (round === 5)
-      throw new Error(`still unfinished after ${commands.join(', ')}: ${recovery.said.slice(-3).join(' ')}`);
+    case 'manager, then QEMU':
+      manager.kill();
+      await sleep(blow.gap);
+      await vm.kill();
+      break;
+    case 'QEMU, then manager':
+      await vm.kill();
+      await sleep(blow.gap);
+      manager.kill();
+      break;
+    case 'guest off, then manager': {
+      const off = vm.turnOff();
+      await sleep(blow.gap);
+      manager.kill();
+      await off;
+      break;
+    }
   }
-  return commands.join(', ');
+  await manager.ended;
 }
 
-function unfinished(stateDir: string): string | undefined {
-  using journal = Journal.open(stateDir, { readOnly: true });
-  return journal.migrations({ unfinished: true })[0]?.id;
+/** The images that hold the disks now. */
+function imagesAfter({ disks }: Scene, { outcome, plan }: End): { path: string; format: string }[] {
+  return disks.map(({ path = '', format = 'raw' }) => {
+    const disk = outcome === 'done' ? plan?.disks.find(({ active }) => active.path === path) : undefined;
+    if (disk === undefined) return { path, format };
+    return plan?.request.fold ? { path: disk.target, format } : { path: disk.targetOverlay, format: 'qcow2' };
+  });
 }
 
-function committed(stateDir: string, id: string): boolean {
-  using journal = Journal.open(stateDir, { readOnly: true });
-  return journal.commitRecord(id, 'pivot') !== undefined;
+/** Copies all that is left of a trial that failed. */
+async function keep(
+  lab: Lab,
+  { evidence }: Bench,
+  choices: Choices,
+  managers: readonly Manager[],
+  result: object,
+): Promise<string> {
+  const folder = join(evidence, `seed-${choices.seed}`);
+  await mkdir(folder, { recursive: true });
+  await cp(lab.folder, join(folder, 'lab'), {
+    recursive: true,
+    force: true,
+    filter: (path) => !path.endsWith('.sock'),
+  }).catch((error: unknown) => writeFile(join(folder, 'not-copied'), messageOf(error)));
+  const said = managers.flatMap((manager) => [...manager.said, '']);
+  await writeFile(join(folder, 'said'), said.join('\n'));
+  await writeFile(join(folder, 'events'), events(join(lab.folder, 'state')));
+  await writeFile(join(folder, 'trial.json'), JSON.stringify({ choices, result }, undefined, 2));
+  return folder;
 }
 
-function outcomeOf(stateDir: string): 'done' | 'rolled-back' | undefined {
-  using journal = Journal.open(stateDir, { readOnly: true });
-  const state = journal.migrations()[0]?.state;
-  return state === 'done' || state === 'rolled-back' ? state : undefined;
-}
-
-function litterOfJournal(stateDir: string): string[] {
-  using journal = Journal.open(stateDir, { readOnly: true });
-  return journal
-    .migrations()
-    .flatMap(({ id }) => journal.ledger(id, { states: ['planned', 'made'] }))
-    .map(({ kind, name }) => `in the ledger: ${kind} ${name}`);
-}
-
-/** The image that holds a disk now. */
-function activeImage({ source, target, stateDir }: LoadedVm, path: string, outcome: string, noFold: boolean): string {
-  if (outcome !== 'done') return path;
-  if (!noFold) return path.replace(source, target);
-  using journal = Journal.open(stateDir, { readOnly: true });
-  const plan = journal.migrations()[0]?.plan as { disks: { active: { path: string }; targetOverlay: string }[] };
-  return plan.disks.find(({ active }) => active.path === path)?.targetOverlay ?? path;
-}
-
-async function list(folder: string): Promise<string[]> {
-  return (await readdir(folder)).map((name) => join(folder, name));
-}
-
-/** With --no-fold the target's overlays stay, as asked. */
-async function overlaysKept(target: string, kept: boolean): Promise<string[]> {
-  return kept ? (await list(target)).filter((path) => path.endsWith('.overlay.qcow2')) : [];
+function events(stateDir: string): string {
+  try {
+    using journal = Journal.open(stateDir, { readOnly: true });
+    return journal
+      .events()
+      .map((event) => JSON.stringify(event))
+      .join('\n');
+  } catch (error) {
+    return messageOf(error);
+  }
 }
