@@ -87,6 +87,8 @@ async function inLab(
   const manager = begin(scene, choices, migrate);
   managers.push(manager);
   await manager.until(choices.moment);
+  if (!manager.running && ((await manager.ended) ?? 0) !== 0)
+    throw new Error('nobody was killed, and it failed all the same');
   const phase = phaseOf(choices, manager);
   await strike(choices.blow, manager, life);
   await beforeRecovery?.(scene);
