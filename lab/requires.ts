@@ -17,6 +17,7 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
   fio: 'fio',
   nbdkit: 'nbdkit',
   nbdinfo: 'libnbd-bin',
+  libvirtd: 'libvirt-daemon libvirt-daemon-driver-qemu',
 };
 
 function isExecutable(path: string): boolean {

@@ -89,6 +89,8 @@ export function lintConfig(): object {
       'vitest/no-conditional-expect': 'off',
       // `fc.record` is how fast-check is written.
       'import/no-named-as-default-member': 'off',
+      // The names that js-xdr gives to what its types are made of.
+      'no-underscore-dangle': ['error', { allow: ['_read', '_write'] }],
     },
     overrides: ROOMS.map((room) => ({
       files: [`src/${room}/**/*.ts`],

@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Lab } from '../lab/index.ts';
+import { Lab, LabLibvirtd } from '../lab/index.ts';
 import { run } from '../src/base/index.ts';
 import { buildPackage } from './build.ts';
 
@@ -186,6 +186,8 @@ describe('the libraries', () => {
     await vm.kill();
     const copied = await example('copy.ts', join(target, 'a.qcow2'), join(source, 'copy.qcow2'));
     expect(copied).toMatch(new RegExp(`^qcow2, ${16 * MiB} bytes for the guest: [0-9a-f]{64}\\n$`));
+    const domains = await example('domains.ts', (await LabLibvirtd.start(lab)).uri('test'));
+    expect(domains).toBe('test 6695eb01-f6a4-8304-79aa-97f2502e193f: event 3\n42 Domain not found\n');
     expect(await example('mirrors.ts')).toContain("<mirror file='/new/vda.overlay'/>");
   });
 });

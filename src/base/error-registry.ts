@@ -58,6 +58,16 @@ export const ERRORS = {
     remedy: 'The message of the program says why. The exact command is in the details (`--json`).',
     exit: 'failed',
   },
+  NO_EVENT: {
+    message: 'no event ({events}) within {ms} ms',
+    remedy: 'Look at the state of the VM: what was waited for has not happened, or happened before.',
+    exit: 'failed',
+  },
+  EVENTS_LOST: {
+    message: 'more than {limit} events ({events}) came that nobody took',
+    remedy: 'Look at the state of the VM: the flood of events itself says that a disk or a job fails again and again.',
+    exit: 'failed',
+  },
 
   // ---- image --------------------------------------------------------------------------------------------------
   IMAGE_MISSING: {
@@ -224,11 +234,6 @@ export const ERRORS = {
       'Look at the state of the VM before the command is repeated. A monitor that stays silent is blocked by I/O.',
     exit: 'failed',
   },
-  QMP_NO_EVENT: {
-    message: 'no event ({events}) within {ms} ms',
-    remedy: 'Look at the state of the VM: what was waited for has not happened, or happened before.',
-    exit: 'failed',
-  },
   QMP_PROTOCOL: {
     message: 'the QMP peer broke the protocol: {why}',
     remedy:
@@ -245,9 +250,74 @@ export const ERRORS = {
     remedy: 'Nothing was sent. Rename the file if its name holds such characters.',
     exit: 'failed',
   },
-  QMP_EVENTS_LOST: {
-    message: 'more than {limit} events ({events}) came that nobody took',
-    remedy: 'Look at the state of the VM: the flood of events itself says that a disk or a job fails again and again.',
+
+  // ---- libvirt ------------------------------------------------------------------------------------------------
+  LIBVIRT_URI: {
+    message: "'{uri}' is no connection URI of libvirt that can be used: {why}",
+    remedy:
+      'Write it as virsh takes it: qemu:///system, qemu:///session, qemu+ssh://user@host/system, test:///default.',
+    exit: 'usage',
+  },
+  LIBVIRT_NO_SOCKET: {
+    message: "there is no libvirt socket '{address}'",
+    remedy: 'Start libvirtd (or virtqemud), or give the right URI with --connect. A session has a daemon of its own.',
+    exit: 'failed',
+  },
+  LIBVIRT_REFUSED: {
+    message: "nobody listens at '{address}'",
+    remedy: 'Start libvirtd (or virtqemud); for a remote host look whether it listens there.',
+    exit: 'failed',
+  },
+  LIBVIRT_DENIED: {
+    message: "no permission to connect to libvirt at '{address}'",
+    remedy: 'Run as root, or as a member of the group that may (Debian: libvirt).',
+    exit: 'failed',
+  },
+  LIBVIRT_CONNECT: {
+    message: "cannot connect to libvirt at '{address}': {reason}",
+    remedy: 'Check the URI; `virsh -c URI version` goes the same way.',
+    exit: 'failed',
+  },
+  LIBVIRT_SILENT: {
+    message: "libvirt at '{address}' did not open a connection within {ms} ms",
+    remedy: 'Look at libvirtd (its log, `virsh version`): a daemon that probes a QEMU that hangs is silent meanwhile.',
+    exit: 'failed',
+  },
+  LIBVIRT_AUTH: {
+    message: "libvirt at '{address}' does not let us in: {why}",
+    remedy: 'Run as root, or let polkit allow org.libvirt.unix.manage to this user.',
+    exit: 'failed',
+  },
+  LIBVIRT_ERROR: {
+    message: "libvirt refused '{call}': {message} (code {code}, domain {domain}, level {level})",
+    remedy: "The message is libvirt's own. What was sent is in the details (`--json`).",
+    exit: 'failed',
+  },
+  LIBVIRT_INTERRUPTED: {
+    message: "the connection to libvirt at '{address}' ended ({why}): {outcome}",
+    remedy: 'Connect again and look at the state of the VM before anything is repeated. The VM itself goes on.',
+    exit: 'failed',
+  },
+  LIBVIRT_CLOSED: {
+    message: "the connection to libvirt at '{address}' is closed ({why}): '{call}' was not sent",
+    remedy: 'Connect again. The call had no effect.',
+    exit: 'failed',
+  },
+  LIBVIRT_TIMEOUT: {
+    message: "no reply to '{call}' from libvirt within {ms} ms: {outcome}",
+    remedy: "Look at the state of the VM before the call is repeated. A call waits while the VM's storage does.",
+    exit: 'failed',
+  },
+  LIBVIRT_PROTOCOL: {
+    message: 'the libvirt peer broke the protocol: {why}',
+    remedy:
+      'Check that the address is a libvirtd. The connection was closed; calls under way may have been carried out.',
+    exit: 'failed',
+  },
+  LIBVIRT_ARGUMENT: {
+    message: "'{call}' cannot be sent to libvirt: {why}",
+    remedy:
+      'Nothing was sent. libvirt takes texts of at most 4 MiB, without NUL characters, and numbers of fixed sizes.',
     exit: 'failed',
   },
   // ---- migration: the plan refuses -----------------------------------------------------------------------------

@@ -1,9 +1,8 @@
 import type { Socket } from 'node:net';
-import { type FerryError, ferryError, messageOf } from '../base/index.ts';
+import { EventQueue, type FerryError, ferryError, messageOf } from '../base/index.ts';
 import { formatQmpAddress, type QmpAddress } from './address.ts';
 import type { CommandName, Commands, EventName, QmpEvent } from './commands.ts';
 import { dial } from './dial.ts';
-import { EventQueue } from './event-queue.ts';
 import type { Empty } from './generated/commands.ts';
 import type { QmpGreeting } from './message.ts';
 import { type ExecuteOptions, QmpSession, type QmpState } from './session.ts';
@@ -28,6 +27,9 @@ export interface ConnectOptions {
 export type ExecuteParameters<C extends CommandName> = Empty extends Commands[C]['arguments']
   ? [args?: Commands[C]['arguments'], options?: ExecuteOptions]
   : [args: Commands[C]['arguments'], options?: ExecuteOptions];
+
+/** The events of one `listen`. */
+export type QmpEventQueue<E extends QmpEvent = QmpEvent> = EventQueue<E>;
 
 /**
  * One QMP monitor: of the system emulator, or of qemu-storage-daemon, which has fewer commands.
@@ -141,15 +143,15 @@ export class QmpClient {
    * that causes the event, and dispose it (`using`) when it is no longer read.
    * @throws FerryError QMP_CLOSED when the connection has ended
    */
-  listen<N extends EventName>(filter: readonly N[]): EventQueue<Extract<QmpEvent, { readonly event: N }>>;
-  listen(filter: (event: QmpEvent) => boolean): EventQueue;
-  listen(filter: readonly EventName[] | ((event: QmpEvent) => boolean)): EventQueue {
+  listen<N extends EventName>(filter: readonly N[]): QmpEventQueue<Extract<QmpEvent, { readonly event: N }>>;
+  listen(filter: (event: QmpEvent) => boolean): QmpEventQueue;
+  listen(filter: readonly EventName[] | ((event: QmpEvent) => boolean)): QmpEventQueue {
     const command = typeof filter === 'function' ? 'events' : filter.join(', ');
     if (this.state === 'closed') {
       throw ferryError('QMP_CLOSED', { address: formatQmpAddress(this.address), why: 'it ended before', command });
     }
     const accept = typeof filter === 'function' ? filter : (event: QmpEvent) => filter.includes(event.event);
-    const queue: EventQueue = new EventQueue(command, () => void this.#queues.delete(listener));
+    const queue: QmpEventQueue = new EventQueue(command, () => void this.#queues.delete(listener));
     const listener: Listener = {
       offer: (event) => {
         try {

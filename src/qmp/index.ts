@@ -2,7 +2,7 @@
  * A client of QEMU's monitor protocol, QMP, usable on its own as `blockferry/qmp`.
  */
 export { formatQmpAddress, type QmpAddress } from './address.ts';
-export { type ConnectOptions, type ExecuteParameters, QmpClient } from './client.ts';
+export { type ConnectOptions, type ExecuteParameters, QmpClient, type QmpEventQueue } from './client.ts';
 export type {
   BlockJob,
   CommandArguments,
@@ -14,7 +14,6 @@ export type {
   QmpEvent,
 } from './commands.ts';
 export { isQmpCommandError, isQmpConnectionLost } from './errors.ts';
-export { EventQueue, type NextOptions } from './event-queue.ts';
 export type * from './generated/commands.ts';
 export type { QmpErrorReply, QmpGreeting } from './message.ts';
 export { QmpSchema } from './schema.ts';

@@ -1,5 +1,5 @@
 import { type Clock, type FerryError, ferryError } from '../../base/index.ts';
-import { type EventQueue, isQmpCommandError, type QmpEvent } from '../../qmp/index.ts';
+import { isQmpCommandError, type QmpEvent, type QmpEventQueue } from '../../qmp/index.ts';
 import type { JobState } from '../virtual-machine.ts';
 import type { Monitor } from './monitor.ts';
 
@@ -91,7 +91,7 @@ export async function holdJobs(
 }
 
 /** The next event, or undefined when none comes within `ms` milliseconds. */
-async function nextUntil(queue: EventQueue, clock: Clock, ms: number): Promise<QmpEvent | undefined> {
+async function nextUntil(queue: QmpEventQueue, clock: Clock, ms: number): Promise<QmpEvent | undefined> {
   const limit = clock.timeout(ms);
   try {
     return await queue.next({ signal: limit });

@@ -1,5 +1,4 @@
-import { type FerryError, ferryError } from '../base/index.ts';
-import type { QmpEvent } from './commands.ts';
+import { type FerryError, ferryError } from './ferry-error.ts';
 
 export interface NextOptions {
   /** Stops waiting; `next` rejects with the signal's reason. No event is lost by it. */
@@ -19,13 +18,13 @@ interface Waiter<E> {
 }
 
 /**
- * The events that pass one filter, in the order in which they came, since `QmpClient.listen` opened it. Open it before
- * the command that causes the event. Several callers of `next` are served in turn.
+ * The events of one connection that pass a filter, in the order in which they came, since the client's `listen` opened
+ * the queue. Open it before the command that causes the event. Several callers of `next` are served in turn.
  *
  * When the connection ends, the events that had come are still handed out, and then every `next` rejects with
- * QMP_INTERRUPTED. `for await` ends without an error only after the queue itself was disposed.
+ * the reason (QMP_INTERRUPTED, LIBVIRT_INTERRUPTED). `for await` ends without an error only after the queue itself was disposed.
  */
-export class EventQueue<E extends QmpEvent = QmpEvent> {
+export class EventQueue<E> {
   readonly #label: string;
   readonly #onDispose: () => void;
   readonly #waiters: Waiter<E>[] = [];
@@ -37,7 +36,7 @@ export class EventQueue<E extends QmpEvent = QmpEvent> {
   #ended = false;
   #disposed = false;
 
-  /** Made by `QmpClient.listen`. `label`: what is waited for, for messages. */
+  /** Made by `listen` of a client. `label`: what is waited for, for messages. */
   constructor(label: string, onDispose: () => void) {
     this.#label = label;
     this.#onDispose = onDispose;
@@ -55,7 +54,7 @@ export class EventQueue<E extends QmpEvent = QmpEvent> {
 
   /**
    * The next event, waiting for it where none is there.
-   * @throws FerryError QMP_INTERRUPTED when the connection has ended, QMP_NO_EVENT after `timeoutMs`, QMP_EVENTS_LOST
+   * @throws FerryError the reason when the connection has ended, NO_EVENT after `timeoutMs`, EVENTS_LOST
    *   when more than a million events came that nobody took, ABORTED when the queue was disposed; the signal's reason.
    */
   async next(options: NextOptions = {}): Promise<E> {
@@ -79,7 +78,7 @@ export class EventQueue<E extends QmpEvent = QmpEvent> {
     const timer =
       timeoutMs === undefined
         ? undefined
-        : setTimeout(() => giveUp(ferryError('QMP_NO_EVENT', { events: this.#label, ms: timeoutMs })), timeoutMs);
+        : setTimeout(() => giveUp(ferryError('NO_EVENT', { events: this.#label, ms: timeoutMs })), timeoutMs);
     try {
       return await promise;
     } finally {
@@ -112,7 +111,7 @@ export class EventQueue<E extends QmpEvent = QmpEvent> {
       this.#remember(event);
       waiter.resolve(event);
     } else if (this.length >= PENDING_LIMIT) {
-      this.end(ferryError('QMP_EVENTS_LOST', { limit: PENDING_LIMIT, events: this.#label }));
+      this.end(ferryError('EVENTS_LOST', { limit: PENDING_LIMIT, events: this.#label }));
     } else {
       this.#pending.push(event);
     }

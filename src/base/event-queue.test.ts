@@ -1,13 +1,17 @@
 import { expect, test } from 'vitest';
-import { ferryError } from '../base/index.ts';
-import type { QmpEvent } from './commands.ts';
 import { EventQueue } from './event-queue.ts';
+import { ferryError } from './ferry-error.ts';
 
-function event(seconds: number): QmpEvent {
-  return { event: 'STOP', data: {}, timestamp: { seconds, microseconds: 0 } };
+interface TimedEvent {
+  readonly event: string;
+  readonly timestamp: { readonly seconds: number };
 }
 
-function open(): EventQueue {
+function event(seconds: number): TimedEvent {
+  return { event: 'STOP', timestamp: { seconds } };
+}
+
+function open(): EventQueue<TimedEvent> {
   return new EventQueue('STOP', () => undefined);
 }
 
@@ -20,7 +24,7 @@ test('events come out in the order in which they went in, to callers in turn', a
 
 test('a wait that is given up takes no event', async () => {
   const queue = open();
-  await expect(queue.next({ timeoutMs: 5 })).rejects.toMatchObject({ code: 'QMP_NO_EVENT' });
+  await expect(queue.next({ timeoutMs: 5 })).rejects.toMatchObject({ code: 'NO_EVENT' });
   const abort = new AbortController();
   const aborted = queue.next({ signal: abort.signal });
   abort.abort(new Error('enough'));
@@ -51,7 +55,7 @@ test('a flood ends the queue loudly, after what it holds', async () => {
     (async () => {
       for await (const _ of queue) taken += 1;
     })(),
-  ).rejects.toMatchObject({ code: 'QMP_EVENTS_LOST' });
+  ).rejects.toMatchObject({ code: 'EVENTS_LOST' });
   expect(taken).toBe(1_000_000);
 });
 
@@ -59,8 +63,8 @@ test('iteration fails when the connection ends, and just stops when the queue is
   const lost = open();
   lost.offer(event(1));
   lost.end(ferryError('QMP_INTERRUPTED', { address: 'a', why: 'b', outcome: 'c' }));
-  const seen: QmpEvent[] = [];
-  const iterate = async (queue: EventQueue): Promise<void> => {
+  const seen: TimedEvent[] = [];
+  const iterate = async (queue: EventQueue<TimedEvent>): Promise<void> => {
     for await (const one of queue) seen.push(one);
   };
   await expect(iterate(lost)).rejects.toMatchObject({ code: 'QMP_INTERRUPTED' });
