@@ -58,7 +58,8 @@ const LIBVIRT_SOCKET = '/var/lib/libvirt/qemu/domain-3-web/monitor.sock';
 const LIBVIRT: Recorded = {
   exe: '/usr/bin/qemu-system-x86_64',
   cwd: '/',
-  uid: 64055,
+  // Debian's libvirt-qemu is 64055; this one has no name, whatever is installed.
+  uid: 640055,
   argv: [
     '/usr/bin/qemu-system-x86_64',
     '-name',
@@ -97,7 +98,7 @@ test("libvirt's VM: its monitor is a descriptor that it holds; a second one is f
       { path: '/run/own.sock', inUse: false },
     ],
     managedBy: 'libvirt',
-    user: '64055',
+    user: '640055',
     cwd: '/',
     readable: true,
   });
@@ -108,7 +109,7 @@ test('a process that may not be looked into: what the command line says, and why
   const vm = await onlyVm(unreadable);
   expect(vm).toMatchObject({ managedBy: 'libvirt', qmp: [{ path: '/run/own.sock' }], readable: false });
   expect(vm.qmp[0]).not.toHaveProperty('inUse');
-  expect(vm.whyNot).toContain('64055');
+  expect(vm.whyNot).toContain('640055');
 });
 
 test('relative names are those of the working directory', async () => {
