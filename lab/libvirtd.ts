@@ -1,7 +1,8 @@
 /**
  * A libvirtd of the lab's own, with the QEMU driver and the test driver. Nothing that it does meets a libvirtd of this
  * machine: it lives in a mount namespace where libvirt's folders are folders of the lab, and in a pid namespace that takes
- * its VMs along when it ends. The namespace also hides /dev/kvm: with one that hangs, the probes of libvirt take a minute.
+ * its VMs along when it ends. The namespace also hides /dev/kvm: with one that hangs, the probes of libvirt take a minute;
+ * and as nobody can write to it, libvirt does not probe each time whether KVM has come.
  *
  * When libvirtd ends, it is started again at once, as systemd does; its VMs run on meanwhile.
  */
@@ -61,7 +62,7 @@ export class LabLibvirtd {
     const script = [
       'set -e',
       ...FOLDERS.flatMap((path) => [`mkdir -p ${path}`, `mount --bind '${inLab(path)}' ${path}`]),
-      `if [ -e /dev/kvm ]; then mount --bind '${join(folder, 'nothing')}' /dev/kvm; fi`,
+      `if [ -e /dev/kvm ]; then mount --bind '${join(folder, 'nothing')}' /dev/kvm; mount -o remount,bind,ro /dev/kvm; fi`,
       `while true; do libvirtd ${options.listen ? '--listen' : ''} || true; while [ -e '${join(folder, 'stay-down')}' ]; do sleep 0.05; done; done`,
     ].join('\n');
     const log = openSync(join(folder, 'log'), 'w');

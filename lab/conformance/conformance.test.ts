@@ -9,13 +9,13 @@ import { runConformance } from './report.ts';
 const present = existsSync(join(DEFAULT_CORPUS, 'cases.json'));
 
 describe('conformance', () => {
-  test.skipIf(!present)(`the corpus (${present ? 'found' : 'not there: nothing was run'})`, () => {
-    const report = runConformance(DEFAULT_CORPUS);
+  test.skipIf(!present)(`the corpus (${present ? 'found' : 'not there: nothing was run'})`, async () => {
+    const report = await runConformance(DEFAULT_CORPUS);
     expect(report.lines.filter((line) => line.startsWith('FAILED'))).toEqual([]);
     expect(report.passed).toBeGreaterThan(0);
   });
 
-  test('says of a folder what passed, what failed and how, and what was skipped and why', () => {
+  test('says of a folder what passed, what failed and how, and what was skipped and why', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'corpus-'));
     try {
       const out = '<domainsnapshot>\n  <name>a</name>\n</domainsnapshot>\n';
@@ -35,7 +35,7 @@ describe('conformance', () => {
         { id: 'v', kind: 'virsh', profile: 'modern' },
       ];
       writeFileSync(join(folder, 'cases.json'), JSON.stringify(cases));
-      const { lines } = runConformance(folder);
+      const { lines } = await runConformance(folder);
       expect(lines.slice(0, 2)).toEqual(['FAILED in-out bad', '    -   <name>b</name>\n    +   <name>a</name>']);
       expect(lines.filter((line) => line.startsWith('FAILED'))).toEqual([
         'FAILED in-out bad',

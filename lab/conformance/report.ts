@@ -1,5 +1,6 @@
-import { type ConformanceCase, readCases } from './corpus.ts';
-import { CaseRunner } from './run-case.ts';
+import { type ConformanceCase, readCases, type VirshCase } from './corpus.ts';
+import { CaseRunner, type Outcome } from './run-case.ts';
+import type { VirshRunner } from './virsh-runner.ts';
 
 interface Tally {
   passed: number;
@@ -29,15 +30,32 @@ function tallyLine(kind: string, tally: Tally): string {
   ].join(', ');
 }
 
+export interface ConformanceOptions {
+  /** libvirt's schemas; default: those installed. */
+  readonly schemaFolder?: string | undefined;
+  /** For the cases that need a hypervisor; or why there is none. Default: none was asked for. */
+  readonly virsh?: VirshRunner | string;
+  /** Only cases whose id has this in it. */
+  readonly only?: string | undefined;
+}
+
+async function runVirsh(one: VirshCase, virsh: ConformanceOptions['virsh']): Promise<Outcome> {
+  if (virsh === undefined || typeof virsh === 'string') {
+    return { result: 'skipped', reason: virsh ?? 'needs a hypervisor driver' };
+  }
+  return await virsh.run(one);
+}
+
 /** Runs every case of a folder in the corpus format: each failure with a diff, then a line per kind, then the sum. */
-export function runConformance(folder: string, schemaFolder?: string): ConformanceReport {
+export async function runConformance(folder: string, options: ConformanceOptions = {}): Promise<ConformanceReport> {
+  const { schemaFolder, virsh, only = '' } = options;
   const runner = new CaseRunner(folder, schemaFolder);
-  const tallies = new Map<ConformanceCase['kind'], Tally>();
+  const tallies = new Map<(ConformanceCase | VirshCase)['kind'], Tally>();
   const failures: string[] = [];
-  for (const one of readCases(folder)) {
+  for (const one of readCases(folder).filter(({ id }) => id.includes(only))) {
     const tally = tallies.get(one.kind) ?? { passed: 0, failed: 0, skipped: new Map<string, number>() };
     tallies.set(one.kind, tally);
-    const outcome = runner.run(one);
+    const outcome = one.kind === 'virsh' ? await runVirsh(one, virsh) : runner.run(one);
     if (outcome.result === 'passed') tally.passed += 1;
     else if (outcome.result === 'skipped')
       tally.skipped.set(outcome.reason, (tally.skipped.get(outcome.reason) ?? 0) + 1);

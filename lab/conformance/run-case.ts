@@ -154,7 +154,6 @@ function profileOf(one: ConformanceCase): Profile {
 }
 
 function reasonToSkip(one: ConformanceCase): string | undefined {
-  if (one.kind === 'virsh') return 'needs a hypervisor driver';
   if (one.profile === 'libvirt-unpatched') return 'what a libvirt without mirrors answers';
   return undefined;
 }

@@ -2,6 +2,7 @@
  * Snapshots of virtual machines: virsh's commands, whoever keeps the snapshots, and mirrored ones.
  */
 export { KeptDomain, type KeptDomainDeps, type KeptVm } from './kept/kept-domain.ts';
+export { LibvirtSnapshotHost } from './libvirt/libvirt-host.ts';
 export type {
   CreateFlag,
   DeleteFlag,

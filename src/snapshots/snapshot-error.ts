@@ -4,7 +4,7 @@ const PREFIX = {
   VIR_ERR_OPERATION_FAILED: 'operation failed: ',
   VIR_ERR_OPERATION_INVALID: 'Requested operation is not valid: ',
   VIR_ERR_CONFIG_UNSUPPORTED: 'unsupported configuration: ',
-  VIR_ERR_BLOCK_COPY_ACTIVE: 'block copy still active: ',
+  VIR_ERR_ARGUMENT_UNSUPPORTED: 'argument unsupported: ',
   VIR_ERR_OPERATION_UNSUPPORTED: 'Operation not supported: ',
 } as const;
 

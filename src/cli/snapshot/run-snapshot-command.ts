@@ -3,13 +3,13 @@ import type { MigrationEvent } from '../../migration/index.ts';
 import { runSnapshotCommand } from '../../snapshots/index.ts';
 import type { Action, Cli } from '../cli.ts';
 import { editText } from './edit-text.ts';
-import { QemuSnapshotHost } from './qemu-snapshot-host.ts';
+import { type HostChoice, SnapshotHosts } from './snapshot-hosts.ts';
 
 /** One of virsh's commands about snapshots; its texts are virsh's. */
-export function snapshotCommand(argv: readonly string[], qmp: string | undefined): Action {
+export function snapshotCommand(argv: readonly string[], choice: HostChoice): Action {
   return async (cli) => {
     const { cwd, env } = cli.surroundings;
-    const host = new QemuSnapshotHost(cli, qmp, (event) => tell(cli, event));
+    await using host = new SnapshotHosts(cli, choice, (event) => tell(cli, event));
     const { stdout, stderr, exitStatus, error } = await runSnapshotCommand(
       { host, cwd, edit: (text) => editText(text, env) },
       argv,

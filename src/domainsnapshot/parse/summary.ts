@@ -1,5 +1,5 @@
 import { readXml } from '../xml/document.ts';
-import { select, xpathAttribute, xpathString } from '../xml/tree.ts';
+import { childNamed, elementsOf, property, select, xpathAttribute, xpathString } from '../xml/tree.ts';
 import { signed64 } from './number.ts';
 
 /** What a list of snapshots shows of one, read without checking anything else, as virsh does. */
@@ -10,6 +10,8 @@ export interface SnapshotSummary {
   readonly parent?: string;
   /** Its memory or one of its disks is outside of the images. */
   readonly external: boolean;
+  /** The names of the disks that have a mirror. */
+  readonly mirrored: readonly string[];
 }
 
 /** @throws DomainSnapshotError VIR_ERR_XML_DETAIL: not well-formed */
@@ -18,11 +20,13 @@ export function summarizeSnapshot(xml: string): SnapshotSummary {
   const state = xpathString(root, 'state');
   const creationTime = signed64(xpathString(root, 'creationTime') ?? '');
   const parent = xpathString(root, 'parent', 'name');
-  const parts = [...select(root, 'memory'), ...select(root, 'disks', 'disk')];
+  const disks = select(root, 'disks').flatMap(elementsOf);
+  const parts = [...select(root, 'memory'), ...disks];
   return {
     ...(state === undefined ? {} : { state }),
     ...(creationTime === undefined ? {} : { creationTime }),
     ...(parent === undefined ? {} : { parent }),
+    mirrored: disks.filter((disk) => childNamed(disk, 'mirror')).map((disk) => property(disk, 'name') ?? ''),
     external: parts.some((part) => xpathAttribute(part, 'snapshot') === 'external'),
   };
 }

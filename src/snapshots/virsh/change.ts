@@ -88,7 +88,8 @@ export const snapshotEdit: Command = async (context, options) => {
     const lines = errorLinesOf(error);
     const said = `Failed to update ${name}`;
     // virsh tells a failure of its own at once, and libvirt's at the end, unless it had to clean up after it.
-    throw new VirshError(...(error instanceof VirshError ? [...lines, said] : [said, ...lines]));
+    const own = error instanceof VirshError;
+    throw VirshError.because(own ? error.cause : error, ...(own ? [...lines, said] : [said, ...lines]));
   }
 };
 
@@ -108,7 +109,7 @@ async function redefine(domain: SnapshotDomain, { name, edited, flags, options }
   try {
     await domain.delete(unwanted, ['METADATA_ONLY']);
   } catch (error) {
-    throw new VirshError(...errorLinesOf(error), `Failed to clean up ${unwanted}`);
+    throw VirshError.because(error, ...errorLinesOf(error), `Failed to clean up ${unwanted}`);
   }
   if (!rename) throw new VirshError(`Must use --rename or --clone to change ${name} to ${after}`);
   return '';

@@ -1,0 +1,35 @@
+import { ERR, isLibvirtError, type LibvirtClient, type RemoteDomain } from '../../libvirt/index.ts';
+import type { SnapshotDomain, SnapshotHost } from '../snapshot-driver.ts';
+import { answered, LibvirtDomain } from './libvirt-domain.ts';
+
+/** The domains of one libvirtd. */
+export class LibvirtSnapshotHost implements SnapshotHost {
+  readonly #client: LibvirtClient;
+
+  constructor(client: LibvirtClient) {
+    this.#client = client;
+  }
+
+  /** As virsh looks for a domain: by id, then by UUID, then by name. */
+  async domain(wanted: string): Promise<SnapshotDomain | undefined> {
+    const client = this.#client;
+    const dom =
+      (/^\d+$/.test(wanted) && Number(wanted) < 2 ** 31
+        ? await found(client.call('DOMAIN_LOOKUP_BY_ID', { id: Number(wanted) }))
+        : undefined) ??
+      (/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(wanted)
+        ? await found(client.call('DOMAIN_LOOKUP_BY_UUID', { uuid: wanted.toLowerCase() }))
+        : undefined) ??
+      (await found(client.call('DOMAIN_LOOKUP_BY_NAME', { name: wanted })));
+    return dom && new LibvirtDomain(client, dom);
+  }
+}
+
+async function found(call: Promise<{ readonly dom: RemoteDomain }>): Promise<RemoteDomain | undefined> {
+  try {
+    return (await call).dom;
+  } catch (error) {
+    if (isLibvirtError(error, ERR.NO_DOMAIN)) return undefined;
+    return await answered(Promise.reject(error));
+  }
+}
