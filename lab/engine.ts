@@ -1,6 +1,6 @@
 import { cp, readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { run, systemClock } from '../src/base/index.ts';
+import { type Clock, run, systemClock } from '../src/base/index.ts';
 import { Journal } from '../src/journal/index.ts';
 import {
   DEFAULT_REQUEST,
@@ -30,6 +30,7 @@ export interface EngineOptions {
   readonly request: Partial<MigrationRequest>;
   /** Failures at exact moments. */
   readonly steps?: MigrationDeps['steps'];
+  readonly clock?: Clock;
   /** Called before it runs and at each event; may abort, pause and so on. */
   readonly watch?: (migration: Migration, event: MigrationEvent | undefined) => void;
 }
@@ -45,15 +46,17 @@ export interface EngineResult {
  * @throws FerryError PLAN_REFUSED
  */
 export async function migrate(vm: Pick<LabVm, 'qmpPath'>, options: EngineOptions): Promise<EngineResult> {
-  await using qemu = await QemuVm.connect({ path: vm.qmpPath });
-  using journal = Journal.open(options.stateDir);
-  const result = makePlan(await takeSurvey(qemu, { ...DEFAULT_REQUEST, ...options.request }, systemClock));
+  const { clock = systemClock } = options;
+  await using qemu = await QemuVm.connect({ path: vm.qmpPath }, { clock });
+  using journal = Journal.open(options.stateDir, { clock });
+  const result = makePlan(await takeSurvey(qemu, { ...DEFAULT_REQUEST, ...options.request }, clock));
   if (result.plan === undefined) throw planRefused(qemu.identity.name, result.refusals);
   const events: MigrationEvent[] = [];
   let migration: Migration | undefined;
   const deps: MigrationDeps = {
     vm: qemu,
     journal,
+    clock,
     ...(options.steps && { steps: options.steps }),
     onEvent: (event) => {
       events.push(event);

@@ -28,7 +28,7 @@ export interface VmOptions {
   readonly memory?: number;
   readonly extraArgs?: readonly string[];
   /** QMP sockets; default 1. */
-  readonly monitors?: 1 | 2;
+  readonly monitors?: 1 | 2 | 3;
   /**
    * The sizes of the disks, in bytes: the guest goes on from one that has booted with disks of these sizes (`SavedGuest`).
    * For disks that are virtio disks, all of them. Default: it boots.

@@ -171,7 +171,7 @@ export const ERRORS = {
     exit: 'failed',
   },
   SOURCE_CHANGED: {
-    message: "the image '{path}' changed while it was copied",
+    message: "the image '{path}' was written to since the snapshot, although nobody may write to it",
     remedy: 'Something writes to an image that is below a snapshot. Find out what before you try again.',
     exit: 'failed',
   },
@@ -505,6 +505,17 @@ export const ERRORS = {
       'The guest goes on at the source. Look into the target storage (space, errors, permissions), then try again.',
     exit: 'rolledBack',
   },
+  DISK_CHANGED: {
+    message: 'disk {disk}: {what}',
+    remedy:
+      'Every acknowledged write of the disk is in its image at the source. Plug it in again, or end what changed it, then migrate again (`--disk` names the disks that are to move).',
+    exit: 'rolledBack',
+  },
+  TARGET_CHANGED: {
+    message: "the file '{path}' {what}: somebody else has been at the target",
+    remedy: 'The guest goes on at the source. Find out who removes or replaces files there, then migrate again.',
+    exit: 'rolledBack',
+  },
   FOLD_FAILED: {
     message: 'disk {disk}: folding its overlay failed: {reason}',
     remedy: 'No write is lost: the overlay stays in use. Look into the storage, then `blockferry resume`.',
@@ -535,6 +546,11 @@ export const ERRORS = {
     message: 'the process that listens on {address} is not to be found on this host: {reason}',
     remedy: "Run blockferry on the VM's host, as root or as the user that QEMU runs as.",
     exit: 'failed',
+  },
+  VM_ENDED: {
+    message: '{vm} has ended while its disks were being moved: its guest was shut down, or QEMU was killed',
+    remedy: 'Do not start it before `blockferry recover {id}`, which says where its newest data is.',
+    exit: 'attention',
   },
   VM_REPLACED: {
     message: '{vm} at {address} is another QEMU process than the one that this migration began with',

@@ -1,5 +1,6 @@
 import type { Journal } from '../journal/index.ts';
-import type { Migration, MigrationDeps, Outcome } from '../migration/index.ts';
+import { isFerryError } from '../base/index.ts';
+import { type Migration, type MigrationDeps, type Outcome, recoverOffline } from '../migration/index.ts';
 import type { VirtualMachine } from '../vm/index.ts';
 import type { Cli } from './cli.ts';
 import { endingResult } from './exit-status.ts';
@@ -24,20 +25,35 @@ export function migrationDeps(cli: Cli, journal: Journal, vm: VirtualMachine): M
  */
 export async function drive(
   cli: Cli,
+  journal: Journal,
   migration: Migration,
   wanted: 'done' | 'rolled-back' = 'done',
 ): Promise<CommandResult> {
   const { renderer } = cli;
   renderer.begin(migration.plan);
-  const outcome = await runToEnd(cli, migration);
+  const outcome = await runToEnd(cli, journal, migration);
   const { result, error } = endingResult(migration.plan, outcome, wanted);
   if (error) renderer.error(error, cli);
   else if (outcome.kind === 'left' || outcome.kind === 'mirrored') renderer.note(outcome.message);
   return result;
 }
 
-/** Drives it while signals and Ctrl-C mean what they mean for a migration. */
-export async function runToEnd({ renderer, surroundings, interactive }: Cli, migration: Migration): Promise<Outcome> {
-  using _ = new Interrupts(migration.control, renderer, interactive ? surroundings.stdin : undefined);
-  return await migration.run();
+/**
+ * Drives it while signals and Ctrl-C mean what they mean for a migration. Where the VM ends meanwhile, its disks are brought
+ * to where it can be started from at once: every moment counts until somebody starts it again.
+ * @throws what `recoverOffline` throws
+ */
+export async function runToEnd(cli: Cli, journal: Journal, migration: Migration): Promise<Outcome> {
+  const { renderer, surroundings, interactive } = cli;
+  const outcome = await interruptible();
+  if (outcome.kind !== 'attention' || !isFerryError(outcome.cause, 'VM_ENDED')) return outcome;
+  renderer.note(outcome.cause.message);
+  // Recovery is another way to drive it, and there is one driver at a time.
+  await migration[Symbol.asyncDispose]();
+  return await recoverOffline(migration.plan.id, { journal, onEvent: (event) => renderer.event(event) });
+
+  async function interruptible(): Promise<Outcome> {
+    using _ = new Interrupts(migration.control, renderer, interactive ? surroundings.stdin : undefined);
+    return await migration.run();
+  }
 }

@@ -30,7 +30,7 @@ export async function takeOver(cli: Cli, id: string, way: 'done' | 'rolled-back'
   await using vm = await reconnect(cli, journal, row);
   await using migration = await Migration.takeOver(id, migrationDeps(cli, journal, vm));
   if (way === 'rolled-back') migration.control.abort();
-  return await drive(cli, migration, way);
+  return await drive(cli, journal, migration, way);
 }
 
 /**

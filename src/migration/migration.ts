@@ -4,6 +4,7 @@ import {
   type FerryError,
   ferryError,
   FerryError as Failure,
+  isFerryError,
   messageOf,
   systemClock,
 } from '../base/index.ts';
@@ -45,6 +46,9 @@ export type Outcome =
   | { readonly kind: 'left'; readonly message: string }
   /** A mirrored snapshot that stands, as its user wants it. */
   | { readonly kind: 'mirrored'; readonly message: string };
+
+/** How long a QEMU whose monitor was closed is given to end, in milliseconds. */
+const ENDS_WITHIN_MS = 3000;
 
 /** How often the last progress of a thing is written to the journal, in milliseconds. */
 const SAVE_PROGRESS_EVERY_MS = 1000;
@@ -132,6 +136,15 @@ export class Migration implements AsyncDisposable {
    * @param seeThrough of a mirrored snapshot: over to the mirrors. Without it, it goes as far as that the disks are mirrored
    */
   async run({ seeThrough = false }: { readonly seeThrough?: boolean } = {}): Promise<Outcome> {
+    try {
+      return await this.#drive(seeThrough);
+    } catch (error) {
+      // Without a journal nothing may be done, not even be taken back.
+      return this.#unrecorded(asFailure(error));
+    }
+  }
+
+  async #drive(seeThrough: boolean): Promise<Outcome> {
     let cause: FerryError | undefined;
     // A storage that is gone must not keep the guest from going back: what cannot be undone is passed over, and told in
     // the end. The steps before it look for themselves whether something of it is in their way.
@@ -152,6 +165,10 @@ export class Migration implements AsyncDisposable {
         if (error instanceof Stopped) continue;
         const failure = asFailure(error);
         this.#failed(next.step, failure);
+        if (await this.#vmHasEnded(failure)) {
+          const { id, vm } = this.plan;
+          return this.#attention(next, ferryError('VM_ENDED', { vm: vm.name, id }, { cause: failure }));
+        }
         const { goal, committed } = this.#progress();
         if (next.kind === 'undo') {
           failedUndo.set(next.step, failure);
@@ -280,6 +297,24 @@ export class Migration implements AsyncDisposable {
     return { kind: 'mirrored', message };
   }
 
+  /** The outcome is not in the journal either: `status` shows the last that could be written. */
+  #unrecorded(cause: FerryError): Outcome {
+    const { id, vm } = this.plan;
+    const message = `${cause.message}. The guest of ${vm.name} goes on, and everything stays as it is now; \`blockferry status ${id}\` shows the last that could be recorded. Go on with: blockferry resume ${id}`;
+    return { kind: 'attention', message, cause };
+  }
+
+  /** A QEMU that ends closes its monitor a little before its process is gone. */
+  async #vmHasEnded({ code }: FerryError): Promise<boolean> {
+    const { vm } = this.#deps;
+    const until = this.#clock.monotonic() + (code.startsWith('QMP_') && code !== 'QMP_COMMAND' ? ENDS_WITHIN_MS : 0);
+    while (!(await vm.hasEnded())) {
+      if (this.#clock.monotonic() >= until) return false;
+      await this.#clock.sleep(20);
+    }
+    return true;
+  }
+
   #left(): Outcome {
     const { id } = this.plan;
     const message = `nobody drives the migration now; go on with 'blockferry resume ${id}' or undo it with 'blockferry abort ${id}'`;
@@ -303,9 +338,18 @@ export class Migration implements AsyncDisposable {
     if (now - known.savedAt >= SAVE_PROGRESS_EVERY_MS || progress.done === progress.total) {
       known.savedAt = now;
       const { phase, done, total } = report;
-      this.#deps.journal.saveProgress(this.plan.id, key, { phase, done, total, ...(rate !== undefined && { rate }) });
+      this.#saveProgress(key, { phase, done, total, ...(rate !== undefined && { rate }) });
     }
     this.#deps.onProgress?.(report);
+  }
+
+  /** Nothing is decided by it, so nothing fails with it: a journal without space is told by what needs to be written. */
+  #saveProgress(key: string, progress: Parameters<MigrationJournal['saveProgress']>[2]): void {
+    try {
+      this.#deps.journal.saveProgress(this.plan.id, key, progress);
+    } catch (error) {
+      if (!isFerryError(error, 'JOURNAL_WRITE', 'JOURNAL_OUTCOME')) throw error;
+    }
   }
 }
 

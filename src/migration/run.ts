@@ -1,6 +1,7 @@
 import type { Clock } from '../base/index.ts';
 import type { LedgerEntry } from '../journal/index.ts';
 import type { VirtualMachine } from '../vm/index.ts';
+import type { FileMark } from './file-mark.ts';
 import type { MigrationEvent, ProgressReport } from './event.ts';
 import type { Host } from './host.ts';
 import type { MigrationJournal } from './migration-journal.ts';
@@ -23,6 +24,11 @@ export interface Run {
 }
 
 type Kind = LedgerEntry['kind'];
+
+/** Said of a file that `Ledger.isAnothers`. */
+export function anothersText(path: string): string {
+  return `${path} is not the file that was made there: somebody else has put it there, and it is left alone`;
+}
 
 /** The journal's ledger of one migration: every file, node and job, written before it is made. */
 export class Ledger {
@@ -60,6 +66,15 @@ export class Ledger {
   /** Whether it was recorded as made and not as gone since. */
   isMade(kind: Kind, name: string): boolean {
     return this.#live(kind).some((entry) => entry.name === name && entry.state === 'made');
+  }
+
+  /** Whether the file of this name is another than the one that was recorded as made. Of one that was not, nobody knows. */
+  async isAnothers(path: string): Promise<boolean> {
+    const entry = this.#live('file').find(({ name, state }) => name === path && state === 'made');
+    const made = (entry?.detail ?? undefined) as FileMark | undefined;
+    const found = await this.#host.fileMark(path);
+    if (made === undefined || found === undefined) return false;
+    return made.ino !== found.ino || made.born !== found.born;
   }
 
   /** Names that are planned or made and not gone. */

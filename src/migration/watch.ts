@@ -1,13 +1,14 @@
 import { ferryError, formatSize, messageOf } from '../base/index.ts';
+import { checkDisks } from './swap/group-health.ts';
 import { checkMirrors } from './swap/mirror-health.ts';
 import type { Run } from './run.ts';
 
 const LOOK_EVERY_MS = 1000;
 
 /**
- * Does long work while an eye is kept on the mirrors and on the space of every storage: the work is aborted as soon as
- * a mirror fails or a storage that the guest needs is about to fill.
- * @throws what the work throws; FerryError MIRROR_FAILED, SPACE_RUNS_OUT; the reason of `run.control.signal`
+ * Does long work while an eye is kept on the disks, the mirrors and the space of every storage: the work is aborted as soon
+ * as a mirror fails, a disk is unplugged, or a storage that the guest needs is about to fill.
+ * @throws what the work throws; FerryError DISK_CHANGED, MIRROR_FAILED, SPACE_RUNS_OUT; the reason of `run.control.signal`
  */
 export async function watched<T>(run: Run, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const fault = new AbortController();
@@ -28,6 +29,7 @@ export async function watched<T>(run: Run, work: (signal: AbortSignal) => Promis
 async function watch(run: Run, fault: AbortController, over: AbortSignal): Promise<void> {
   while (!over.aborted) {
     try {
+      await checkDisks(run);
       await checkMirrors(run);
       await checkSpace(run);
     } catch (error) {

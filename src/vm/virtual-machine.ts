@@ -73,6 +73,8 @@ export interface OpenFile {
 export interface VirtualMachine extends AsyncDisposable {
   readonly identity: VmIdentity;
 
+  /** Whether its QEMU is gone: shut down by the guest or by a person, or dead. */
+  hasEnded(): Promise<boolean>;
   /** One look at the VM: disks, chains, jobs. */
   inventory(): Promise<Inventory>;
   /** Why the VM's QEMU could not open a file in this folder; undefined when nothing speaks against it. Makes nothing. */
@@ -81,6 +83,9 @@ export interface VirtualMachine extends AsyncDisposable {
   activeNode(disk: string): Promise<string | undefined>;
   /** Which of these nodes exist. */
   existingNodes(names: readonly string[]): Promise<readonly string[]>;
+
+  /** Whether a node exists and lies above another: an overlay that a snapshot has put on its image. */
+  hasBacking(node: string): Promise<boolean>;
 
   /** The snapshot: all overlays become active at one instant, or none does. */
   snapshot(overlays: readonly OverlayNode[]): Promise<void>;

@@ -37,7 +37,7 @@ export function migrate(choice: VmChoice, options: MigrateOptions): Action {
     if (!options.yes) await confirm(cli, 'Begin?');
     using journal = Journal.open(stateDirectory(cli.options.stateDir));
     await using migration = await Migration.begin(plan, migrationDeps(cli, journal, vm));
-    return await drive(cli, migration);
+    return await drive(cli, journal, migration);
   };
 }
 

@@ -95,7 +95,7 @@ async function end(cli: Cli, journal: Journal, found: Found, back: boolean): Pro
         const { migration } = found.taken;
         if (back && journal.commitRecord(row.id, 'pivot') === undefined) migration.control.abort();
         found.show();
-        return ended(cli, row, await runToEnd(cli, migration));
+        return ended(cli, row, await runToEnd(cli, journal, migration));
       }
       case 'failed': {
         throw found.error;

@@ -8,8 +8,8 @@ import { realHost } from '../real-host.ts';
 import { isMounted } from './mounted.ts';
 import { type OfflineVerdict, offlineVerdict } from './offline-verdict.ts';
 import type { MigrationPlan, PlannedDisk } from '../plan/plan.ts';
-import { Ledger } from '../run.ts';
-import { changedImages, type Stamp } from './snapshot-stamp.ts';
+import { anothersText, Ledger } from '../run.ts';
+import { changedImages, stampsOf } from './snapshot-stamp.ts';
 import { letGoOfSource, linkTemporaries } from '../source-files.ts';
 
 export interface OfflineDeps {
@@ -142,7 +142,7 @@ async function onTarget(scene: Scene, { overlay }: OfflineVerdict): Promise<Ende
 /** Source files that somebody has gone on with, as `DEV:INO`, and how that is known. */
 async function sourcesInUse({ journal, host, plan }: Scene): Promise<ReadonlyMap<string, string>> {
   const spared = new Map<string, string>();
-  const changed = await changedImages(host, stampsOf(journal, plan));
+  const changed = await changedImages(host, stampsOf(journal, plan.id));
   for (const { realPath } of plan.sourceFiles) {
     const found = await identityOf(host, realPath);
     if (found === undefined) continue;
@@ -152,13 +152,6 @@ async function sourcesInUse({ journal, host, plan }: Scene): Promise<ReadonlyMap
     if (opener) spared.set(found, `the process ${opener.pid} (${opener.program}) has it open`);
   }
   return spared;
-}
-
-/** What the active images were like when the snapshot froze them; nothing where it was not confirmed, or is being undone. */
-function stampsOf(journal: MigrationJournal, { id }: MigrationPlan): readonly Stamp[] {
-  const snapshot = journal.steps(id).find(({ step }) => step === 'snapshot');
-  if (snapshot?.state !== 'done') return [];
-  return (snapshot.detail as { stamps?: readonly Stamp[] } | null)?.stamps ?? [];
 }
 
 /**
@@ -183,7 +176,8 @@ async function removeOurs({ host, plan, emit }: Scene, path: string, ledger: Led
     const message = `whether ${path} is there cannot be seen: its storage is not mounted. When it is: blockferry gc`;
     return emit({ type: 'warning', message });
   }
-  if (there) await host.removeFile(path);
+  if (there && (await ledger.isAnothers(path))) emit({ type: 'warning', message: anothersText(path) });
+  else if (there) await host.removeFile(path);
   return ledger.gone('file', path);
 }
 
@@ -203,7 +197,7 @@ async function merge(host: Host, overlay: string, within: readonly string[]): Pr
 async function refuseStale({ journal, host, plan }: Scene): Promise<void> {
   // From the moment that we merge ourselves, the image changes by our own hand.
   if (journal.steps(plan.id).some(({ step }) => step === MERGE)) return;
-  const changed = new Set(await changedImages(host, stampsOf(journal, plan)));
+  const changed = new Set(await changedImages(host, stampsOf(journal, plan.id)));
   for (const { active, sourceOverlay } of plan.disks) {
     // Somebody who chose to go on with the image has removed the overlay.
     if (!changed.has(active.realPath) || (await identityOf(host, sourceOverlay)) === undefined) continue;

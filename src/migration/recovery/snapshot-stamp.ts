@@ -1,5 +1,6 @@
 import { errnoOf } from '../../base/index.ts';
 import type { Host } from '../host.ts';
+import type { MigrationJournal } from '../migration-journal.ts';
 import type { MigrationPlan } from '../plan/plan.ts';
 
 /** What a file below an overlay looked like when it was frozen: whoever changes it changes one of these. */
@@ -15,6 +16,13 @@ export interface Stamp {
 /** Stamps the active images; to be called when the snapshot has frozen them. */
 export async function stampImages(host: Host, { disks }: MigrationPlan): Promise<readonly Stamp[]> {
   return await Promise.all(disks.map(({ active }) => host.stampOf(active.realPath)));
+}
+
+/** What the active images were like when the snapshot froze them; nothing where it was not confirmed, or is being undone. */
+export function stampsOf(journal: Pick<MigrationJournal, 'steps'>, id: string): readonly Stamp[] {
+  const snapshot = journal.steps(id).find(({ step }) => step === 'snapshot');
+  if (snapshot?.state !== 'done') return [];
+  return (snapshot.detail as { stamps?: readonly Stamp[] } | null)?.stamps ?? [];
 }
 
 /**

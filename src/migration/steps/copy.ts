@@ -1,4 +1,5 @@
 import { Semaphore } from '../../base/index.ts';
+import { anothersText } from '../run.ts';
 import { watched } from '../watch.ts';
 import type { Step } from './step.ts';
 
@@ -48,11 +49,13 @@ export const copy: Step = {
 
   confirm: () => Promise.resolve(),
 
-  async undo({ plan, host, ledger }) {
+  async undo(run) {
+    const { plan, host, ledger } = run;
     // Only what the ledger has: a name that was taken by somebody else's file never got there.
     const targets = new Set(plan.copies.map(({ target }) => target));
     for (const target of ledger.live('file').filter((name) => targets.has(name))) {
-      await host.removeFile(target);
+      if (await ledger.isAnothers(target)) run.emit({ type: 'warning', message: anothersText(target) });
+      else await host.removeFile(target);
       ledger.gone('file', target);
     }
   },

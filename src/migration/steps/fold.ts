@@ -1,5 +1,6 @@
 import { ferryError } from '../../base/index.ts';
 import type { FoldJob } from '../../vm/index.ts';
+import { unpluggedText } from '../swap/group-health.ts';
 import { foldGroup } from '../swap/fold-group.ts';
 import type { Run } from '../run.ts';
 import type { Step } from './step.ts';
@@ -24,10 +25,14 @@ export const fold: Step = {
   },
 
   /** Only when every disk runs on its folded image does the stale overlay go. */
-  async confirm({ plan, vm, host, ledger }: Run) {
-    for (const { id, nodes } of plan.disks) {
+  async confirm(run: Run) {
+    const { plan, vm, host, ledger } = run;
+    for (const disk of plan.disks) {
+      const { id, nodes } = disk;
       const active = await vm.activeNode(id);
-      if (active !== nodes.base) {
+      if (active === undefined) {
+        run.emit({ type: 'warning', message: unpluggedText(disk, disk.target) });
+      } else if (active !== nodes.base) {
         throw ferryError('STEP_NOT_CONFIRMED', {
           step: 'fold',
           disk: id,

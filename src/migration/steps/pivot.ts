@@ -2,6 +2,7 @@ import { ferryError } from '../../base/index.ts';
 import { dirname } from 'node:path';
 import { commitRecord } from '../swap/commit-record.ts';
 import { finishGroup, jobGroup } from '../swap/job-group.ts';
+import { checkDisks, checkFiles, unpluggedText } from '../swap/group-health.ts';
 import { checkMirrors, isReady } from '../swap/mirror-health.ts';
 import { type Group, pivot as swap } from '../swap/pivot.ts';
 import type { Run } from '../run.ts';
@@ -32,10 +33,14 @@ export const pivot: Step = {
     ledger.gone('job', ...jobs);
   },
 
-  async confirm({ plan, vm }) {
-    for (const { id, nodes } of plan.disks) {
+  async confirm(run) {
+    const { plan, vm } = run;
+    for (const disk of plan.disks) {
+      const { id, nodes } = disk;
       const active = await vm.activeNode(id);
-      if (active !== nodes.mirror) {
+      if (active === undefined) {
+        run.emit({ type: 'warning', message: unpluggedText(disk, disk.targetOverlay) });
+      } else if (active !== nodes.mirror) {
         throw ferryError('STEP_NOT_CONFIRMED', {
           step: 'pivot',
           disk: id,
@@ -55,6 +60,8 @@ function mirrorGroup(run: Run): Group {
   return {
     ...jobGroup(run, jobs),
     async check() {
+      await checkDisks(run);
+      await checkFiles(run);
       await checkMirrors(run);
       for (const job of await vm.jobs(jobs)) {
         if (!isReady(job))
@@ -66,6 +73,10 @@ function mirrorGroup(run: Run): Group {
       await Promise.all(targets.map((path) => host.syncFile(path)));
       await Promise.all([...new Set(targets.map((path) => dirname(path)))].map((folder) => host.syncFolder(folder)));
     },
-    attach: () => vm.attach(plan.disks.map(chainOf)),
+    async attach() {
+      await vm.attach(plan.disks.map(chainOf));
+      // The last look before the record: what was changed since the first would make QEMU refuse to finalize.
+      await checkDisks(run);
+    },
   };
 }

@@ -13,7 +13,7 @@ export const snapshot: Step = {
   async look({ plan, vm }) {
     // One transaction: either all disks have it or none has.
     const [first] = plan.disks;
-    return first !== undefined && (await vm.activeNode(first.id)) === first.nodes.source ? 'done' : 'open';
+    return first !== undefined && (await vm.hasBacking(first.nodes.source)) ? 'done' : 'open';
   },
 
   intend({ plan, ledger }) {

@@ -12,7 +12,7 @@ import { noteStop, wakeVm } from './vm-stop.ts';
  *
  * `fold` is the end of a migration, on the target; `fold-back` its undoing, on the source.
  *
- * @param all the folds of the whole group; a disk that does not run on its overlay (any more) needs none
+ * @param all the folds of the whole group; an overlay that no snapshot has put on its image needs none
  */
 export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', all: readonly FoldJob[]): Promise<void> {
   const { vm, ledger, journal, plan } = run;
@@ -27,7 +27,9 @@ export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', all: reado
   // Jobs of an interrupted attempt that did not come to its record: the merge begins again.
   await cancelGroup(run, every);
   const folds: FoldJob[] = [];
-  for (const fold of all) if ((await vm.activeNode(fold.disk)) === fold.overlay) folds.push(fold);
+  // Without a record none was folded, so an overlay that lies on an image holds data, whether its device is still plugged
+  // in or not; the snapshot puts all of them there or none.
+  for (const fold of all) if (await vm.hasBacking(fold.overlay)) folds.push(fold);
   if (folds.length === 0) return;
   const ids = folds.map(({ job }) => job);
   for (const { disk, job } of folds) ledger.plan('job', job, kind, disk);

@@ -23,6 +23,7 @@ import {
   reopenOptions,
 } from './node-options.ts';
 import { hostFacts } from './host-facts.ts';
+import { processExists } from './process-exists.ts';
 
 /** A virtual machine whose QEMU is driven straight over QMP. */
 export class QemuVm implements VirtualMachine {
@@ -59,6 +60,10 @@ export class QemuVm implements VirtualMachine {
     await this.#qmp[Symbol.asyncDispose]();
   }
 
+  async hasEnded(): Promise<boolean> {
+    return !(await processExists(this.identity.process));
+  }
+
   async inventory(): Promise<Inventory> {
     return await readInventory(await this.#monitor(), this.#host);
   }
@@ -87,6 +92,13 @@ export class QemuVm implements VirtualMachine {
     const nodes = await (await this.#monitor()).execute('query-named-block-nodes', { flat: true });
     const existing = new Set(nodes.map((node) => node['node-name']));
     return names.filter((name) => existing.has(name));
+  }
+
+  async hasBacking(name: string): Promise<boolean> {
+    // The flat answer has a depth of 0 for all of them.
+    const nodes = await (await this.#monitor()).execute('query-named-block-nodes');
+    const node = nodes.find((each) => each['node-name'] === name);
+    return node !== undefined && node.backing_file_depth > 0;
   }
 
   async snapshot(overlays: readonly OverlayNode[]): Promise<void> {
