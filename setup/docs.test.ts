@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { ERRORS } from '../src/base/index.ts';
 import { cliDocs } from './cli-docs.ts';
+import { statesDocs } from './states-docs.ts';
 import { errorSections, refreshErrorDocs } from './error-docs.ts';
 
 function page(name: string): string {
@@ -9,6 +10,10 @@ function page(name: string): string {
 }
 
 // When one of these fails: node setup/generate-cli-docs.ts, and write the prose of a new code.
+
+test('docs/states.md is current (node setup/generate-states-docs.ts)', () => {
+  expect(page('states.md')).toBe(statesDocs());
+});
 
 test('docs/cli.md is current', () => {
   expect(page('cli.md')).toBe(cliDocs());

@@ -7,7 +7,10 @@ import type { Run } from '../run.ts';
  * What is wrong with a mirror; undefined when it runs. `ready` alone proves nothing: with a failing target QEMU keeps
  * saying it (measured with on-target-error=stop and =ignore), so the I/O status is looked at as well.
  */
-export function mirrorFault(disk: PlannedDisk, job: JobState | undefined): FerryError | undefined {
+export function mirrorFault(
+  disk: Pick<PlannedDisk, 'id' | 'targetOverlay'>,
+  job: JobState | undefined,
+): FerryError | undefined {
   const fail = (reason: string): FerryError =>
     ferryError('MIRROR_FAILED', { disk: disk.id, target: disk.targetOverlay, reason });
   if (job === undefined) return fail('the mirror job is gone');
