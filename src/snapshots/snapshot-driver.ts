@@ -24,8 +24,8 @@ export type RevertFlag = 'RUNNING' | 'PAUSED' | 'FORCE' | 'RESET_NVRAM';
 
 /** How the mirrors of a snapshot stand: that of all its disks together. */
 export interface MirrorState {
-  /** `broken`: at least one was ended by somebody else, or failed. */
-  readonly state: 'copying' | 'ready' | 'pivot' | 'broken';
+  /** `broken`: at least one was ended by somebody else, or failed. `unknown`: the VM cannot be asked. */
+  readonly state: 'copying' | 'ready' | 'pivot' | 'broken' | 'unknown';
   /** What is broken and what to do, for a person. */
   readonly advice?: string;
 }

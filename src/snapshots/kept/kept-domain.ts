@@ -1,4 +1,4 @@
-import type { Clock } from '../../base/index.ts';
+import { type Clock, isFerryError } from '../../base/index.ts';
 import {
   currentSnapshot,
   deleteSnapshot,
@@ -165,9 +165,20 @@ export class KeptDomain implements SnapshotDomain {
 
   async #mirrors(standing: Standing): Promise<DiskMirrors> {
     using journal = this.#deps.openJournal('look');
-    await using vm = await this.#deps.vm.connect();
+    await using vm = await this.#connectToLook(standing);
     const same = vm?.identity.process === standing.row.vm.process;
     return await diskMirrors(standing, journal, same ? vm : undefined);
+  }
+
+  /** Whoever sees a migration through holds the VM's monitor. Another who does must not keep a list from being shown. */
+  async #connectToLook({ byUser }: Standing): ReturnType<KeptVm['connect']> {
+    if (!byUser) return undefined;
+    try {
+      return await this.#deps.vm.connect();
+    } catch (error) {
+      if (isFerryError(error) || (error instanceof Error && error.name === 'TimeoutError')) return undefined;
+      throw error;
+    }
   }
 
   #refuseWhileMirrored({ standing }: KeptSnapshots): void {

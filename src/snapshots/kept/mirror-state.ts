@@ -44,5 +44,8 @@ export function mirrorState({ name, plan, row, byUser }: Standing, mirrors: Disk
   if (states.every((state) => state === 'pivot')) {
     return { state: 'pivot', advice: `it was being ended: blockferry recover ${row.id} finishes it` };
   }
+  if (byUser && mirrors.size === 0) {
+    return { state: 'unknown', advice: `the monitor of the VM cannot be asked, at ${row.vm.address}` };
+  }
   return { state: states.every((state) => state === 'yes') ? 'ready' : 'copying' };
 }
