@@ -127,7 +127,7 @@ describe('migrations', () => {
 describe('the state of a migration', () => {
   const ways: Record<MigrationState, MigrationState[]> = {
     running: ['running', 'paused', 'rolling-back', 'attention', 'done', 'rolled-back'],
-    paused: ['running', 'paused', 'rolling-back', 'attention', 'rolled-back'],
+    paused: ['running', 'paused', 'rolling-back', 'attention', 'done', 'rolled-back'],
     'rolling-back': ['rolling-back', 'attention', 'rolled-back'],
     attention: ['running', 'rolling-back', 'attention', 'done', 'rolled-back'],
     done: ['done'],

@@ -43,7 +43,7 @@ export type MigrationChange = Partial<Pick<Migration, 'state' | 'goal' | 'messag
 /** From each state, the states that it may change to (it may always stay). */
 export const STATE_CHANGES: { readonly [S in MigrationState]: readonly MigrationState[] } = {
   running: ['paused', 'rolling-back', 'attention', 'done', 'rolled-back'],
-  paused: ['running', 'rolling-back', 'attention', 'rolled-back'],
+  paused: ['running', 'rolling-back', 'attention', 'done', 'rolled-back'],
   'rolling-back': ['attention', 'rolled-back'],
   attention: ['running', 'rolling-back', 'done', 'rolled-back'],
   done: [],

@@ -1,4 +1,5 @@
 import { type Host, identityOf } from './host.ts';
+import type { Ledger } from './run.ts';
 import type { MigrationPlan, SourceFile } from './plan/plan.ts';
 
 /**
@@ -53,6 +54,17 @@ async function mergeOverlay(host: Host, { disks, copies }: MigrationPlan, realPa
   const disk = disks.find(({ active }) => active.realPath === realPath);
   if (disk === undefined || (await identityOf(host, disk.sourceOverlay)) === undefined) return;
   await host.foldOffline(disk.sourceOverlay, { within: copies.map(({ source }) => source) });
+}
+
+/**
+ * Takes out of the ledger what is the VM's own now, and what is not there (any more). A source overlay that was left alone
+ * with its image stays in it, for `blockferry gc`.
+ */
+export async function handOver(host: Host, { copies, disks }: MigrationPlan, ledger: Ledger): Promise<void> {
+  const own = new Set([...copies.map(({ target }) => target), ...disks.map(({ targetOverlay }) => targetOverlay)]);
+  for (const path of ledger.live('file')) {
+    if (own.has(path) || (await identityOf(host, path)) === undefined) ledger.gone('file', path);
+  }
 }
 
 /** The names that links to the moved images have before they are put in the place of the old paths. */

@@ -10,7 +10,7 @@ import { type OfflineVerdict, offlineVerdict } from './offline-verdict.ts';
 import type { MigrationPlan, PlannedDisk } from '../plan/plan.ts';
 import { anothersText, Ledger } from '../run.ts';
 import { changedImages, stampsOf } from './snapshot-stamp.ts';
-import { letGoOfSource, linkTemporaries } from '../source-files.ts';
+import { handOver, letGoOfSource, linkTemporaries } from '../source-files.ts';
 
 export interface OfflineDeps {
   readonly journal: MigrationJournal;
@@ -21,6 +21,8 @@ export interface OfflineDeps {
 
 /** The merge is written down under this name, among the steps. */
 const MERGE = 'merge-offline';
+/** And this is, from where on sources that are kept get what their overlays hold. */
+const PUT_ASIDE = 'put-aside-offline';
 
 /**
  * Ends a migration whose QEMU is gone: the newest data is brought to where the VM can be started from, the other side is
@@ -51,8 +53,12 @@ export async function recoverOffline(id: string, deps: OfflineDeps): Promise<Out
       verdict.truth === 'source'
         ? await backAtSource({ journal, host, plan, emit }, verdict)
         : await onTarget({ journal, host, plan, emit }, verdict);
-    journal.update(id, { state: outcome.kind, message: outcome.message });
-    emit({ type: 'finished', outcome: outcome.kind, message: outcome.message });
+    const { kind, message } = outcome;
+    // Both or none: what is finished is not given to a person for an event that could not be written.
+    journal.transaction(() => {
+      journal.update(id, { state: kind, message });
+      emit({ type: 'finished', outcome: kind, message });
+    });
     return outcome;
   } catch (error) {
     journal.update(id, { state: 'attention', message: messageOf(error) });
@@ -124,12 +130,11 @@ async function onTarget(scene: Scene, { overlay }: OfflineVerdict): Promise<Ende
   if (overlay === 'merge' && disks.length > 0) journal.writeCommitRecord(id, 'fold', { offline: true });
   if (overlay !== 'keep') for (const disk of disks) await host.removeFile(disk.targetOverlay);
   const spared = await sourcesInUse(scene);
+  journal.intendStep(id, PUT_ASIDE);
   const ledger = new Ledger(journal, host, id);
   for (const path of linkTemporaries(plan)) ledger.plan('file', path, 'link');
   await letGoOfSource(host, plan, spared, (message) => emit({ type: 'warning', message }));
-  const own = new Set([...plan.copies.map(({ target }) => target), ...disks.map((disk) => disk.targetOverlay)]);
-  for (const path of ledger.live('file'))
-    if (own.has(path) || (await identityOf(host, path)) === undefined) ledger.gone('file', path);
+  await handOver(host, plan, ledger);
   ledgerOfTheDead(ledger);
   const from = disks.map((disk: PlannedDisk) => (overlay === 'keep' ? disk.targetOverlay : disk.target)).join(', ');
   const linked = plan.request.leaveLink ? ' (or by its old paths, which are links now)' : '';
@@ -143,10 +148,13 @@ async function onTarget(scene: Scene, { overlay }: OfflineVerdict): Promise<Ende
 async function sourcesInUse({ journal, host, plan }: Scene): Promise<ReadonlyMap<string, string>> {
   const spared = new Map<string, string>();
   const changed = await changedImages(host, stampsOf(journal, plan.id));
-  for (const { realPath } of plan.sourceFiles) {
+  // A source that is kept is changed by our own hand, in the step `clean` or by a recovery before this one.
+  const byUs = journal.steps(plan.id).some(({ step }) => step === 'clean' || step === PUT_ASIDE);
+  for (const { realPath, action } of plan.sourceFiles) {
     const found = await identityOf(host, realPath);
-    if (found === undefined) continue;
-    if (changed.includes(realPath))
+    // A link is one that an interrupted attempt has put there already: what it leads to is not the source.
+    if (found === undefined || (await host.readLink(realPath)) !== undefined) continue;
+    if (changed.includes(realPath) && !(byUs && action === 'rename'))
       spared.set(found, 'it was written to since the snapshot, so a VM has gone on from it');
     const [opener] = (await host.openersOf(realPath)).openers;
     if (opener) spared.set(found, `the process ${opener.pid} (${opener.program}) has it open`);

@@ -1,5 +1,5 @@
 import type { Run } from '../run.ts';
-import { letGoOfSource, linkTemporaries } from '../source-files.ts';
+import { handOver, letGoOfSource, linkTemporaries } from '../source-files.ts';
 import type { Step } from './step.ts';
 
 /** The source is let go: its nodes are closed, its files removed or put aside as asked. */
@@ -20,10 +20,10 @@ export const clean: Step = {
     await letGoOfSource(run.host, run.plan, spared, (message) => run.emit({ type: 'warning', message }));
   },
 
-  /** What is left in the ledger is the VM's own now: its new images and the nodes that it runs on. */
-  confirm({ ledger }) {
-    for (const kind of ['file', 'node', 'job'] as const) ledger.gone(kind, ...ledger.live(kind));
-    return Promise.resolve();
+  /** The VM's new images and the nodes that it runs on are its own now. */
+  async confirm({ plan, host, ledger }) {
+    await handOver(host, plan, ledger);
+    for (const kind of ['node', 'job'] as const) ledger.gone(kind, ...ledger.live(kind));
   },
 
   // After the commit record nothing is undone.

@@ -1,4 +1,3 @@
-import { basename } from 'node:path';
 import { ferryError } from '../../base/index.ts';
 import { relativeBackingName } from '../../image/index.ts';
 import type { PlannedDisk } from '../plan/plan.ts';
@@ -74,8 +73,8 @@ async function removeOverlays({ plan, vm, host }: Run): Promise<void> {
 async function refuseIfOpen(vm: Run['vm'], disk: PlannedDisk): Promise<void> {
   const open = await vm.existingNodes([disk.nodes.source, disk.nodes.mirror]);
   if (open.length > 0) {
-    throw ferryError('INTERNAL', {
-      what: `${basename(disk.sourceOverlay)} was to be removed while the VM has it open`,
+    throw ferryError('IMAGE_IN_USE', {
+      path: open.includes(disk.nodes.source) ? disk.sourceOverlay : disk.targetOverlay,
     });
   }
 }

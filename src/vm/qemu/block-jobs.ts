@@ -157,12 +157,24 @@ export async function settleJobs(
 /**
  * Ends these jobs without a swap, in whatever state they are, and waits until they are gone. Safe under load because they
  * run in background mode (`startMirror` says what happens to others).
+ * @throws FerryError QMP_COMMAND when a job goes on and cannot be cancelled
  */
 export async function cancelJobs(qmp: Monitor, ids: readonly string[], clock: Clock): Promise<void> {
   const jobs = await jobStates(qmp, ids);
-  const live = jobs.filter(({ status }) => status !== 'concluded' && status !== 'aborting');
-  await Promise.all(live.map(({ id }) => qmp.execute('job-cancel', { id }).catch(ignoreGone)));
+  const live = jobs.filter(isLive).map(({ id }) => id);
+  const outcomes = await Promise.allSettled(live.map((id) => qmp.execute('job-cancel', { id })));
+  for (const [index, outcome] of outcomes.entries()) {
+    if (outcome.status === 'fulfilled') continue;
+    if (!isQmpCommandError(outcome.reason)) throw outcome.reason;
+    // It may have ended by itself between the look and the command; one that goes on would be waited for in vain.
+    const [job] = await jobStates(qmp, live.slice(index, index + 1));
+    if (job !== undefined && isLive(job)) throw outcome.reason;
+  }
   await settleJobs(qmp, ids, clock);
+}
+
+function isLive({ status }: JobState): boolean {
+  return status !== 'concluded' && status !== 'aborting';
 }
 
 /** A job may end by itself between the look and the command: what was wanted is so. */
