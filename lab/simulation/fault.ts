@@ -1,0 +1,63 @@
+import type { Random } from '../torture/random.ts';
+
+/**
+ * `kill-…`: kill -9 of the manager, of QEMU, of both; the host loses its power. `error`: a command, a file or the journal
+ * refuses, and nothing was done, or all was. `unknown-outcome`: the monitor's connection breaks before or after the
+ * command was executed; a commit of the journal fails so that nobody knows. `full`: a storage is about to fill. `stall`: no
+ * job gets further for some time. `target-error`: a job meets an error. `spoil`: a copy is not what was written. The rest is
+ * what a user asks for.
+ */
+export type FaultKind =
+  | 'kill-manager'
+  | 'kill-qemu'
+  | 'kill-both'
+  | 'kill-power'
+  | 'error'
+  | 'unknown-outcome'
+  | 'full'
+  | 'stall'
+  | 'target-error'
+  | 'spoil'
+  | 'abort'
+  | 'leave'
+  | 'pause'
+  | 'resume';
+
+/** Something that goes wrong at one effect. */
+export interface Fault {
+  readonly kind: FaultKind;
+  /** At which effect, counted from the fault before this one (or from the beginning). */
+  readonly after: number;
+  /** Only effects with this in their name count. */
+  readonly at?: string;
+  readonly when: 'before' | 'after';
+}
+
+const KINDS: readonly [FaultKind, ...FaultKind[]] = [
+  ...(['kill-manager', 'kill-manager', 'kill-manager', 'kill-manager', 'kill-qemu', 'kill-qemu', 'kill-both'] as const),
+  ...(['kill-power', 'error', 'error', 'error', 'unknown-outcome', 'unknown-outcome', 'unknown-outcome'] as const),
+  ...(['full', 'stall', 'target-error', 'spoil', 'abort', 'abort', 'leave', 'pause'] as const),
+];
+
+/** Effects that are met more often than their number says. */
+const CRITICAL: readonly [string, ...string[]] = [
+  ...(['COMMIT RECORD pivot commit', 'COMMIT RECORD fold commit', 'COMMIT RECORD fold-back commit'] as const),
+  ...(['job-complete', 'blockdev-reopen', 'job-finalize', 'job-cancel', 'job-dismiss', 'transaction', 'stop'] as const),
+  ...(['blockdev-mirror', 'block-commit', 'blockdev-del', 'foldOffline', 'renameFile', 'rewriteBacking'] as const),
+];
+
+/** What goes wrong in one schedule: nothing, one thing, or one upon another. */
+export function drawFaults(random: Random): readonly Fault[] {
+  const count = random.pick([0, 1, 1, 1, 2, 2, 2, 3, 3, 4]);
+  const faults: Fault[] = [];
+  for (let n = 0; n < count; n++) {
+    // The first one anywhere in a migration; those that follow often soon, in the recovery from the one before.
+    const after = 1 + (n === 0 || random.chance(0.3) ? random.integer(260) : random.integer(random.pick([4, 20, 80])));
+    const when = random.pick<Fault['when']>(['before', 'after']);
+    const at = random.chance(0.25) ? random.pick(CRITICAL) : undefined;
+    const kind = at?.startsWith('COMMIT') && random.chance(0.4) ? 'unknown-outcome' : random.pick(KINDS);
+    faults.push(at === undefined ? { kind, after, when } : { kind, after: random.pick([1, 1, 2, 3]), when, at });
+    if (kind === 'pause') faults.push({ kind: 'resume', after: 1 + random.integer(20), when: 'before' });
+  }
+  return faults;
+}

@@ -1,0 +1,69 @@
+/**
+ * `npm run simulate -- [--schedules N] [--seed S] [--workers K]`: migrations of simulated VMs, driven by the real engine,
+ * with crashes and faults at every moment. `--seed S --schedules 1` runs one again; `--trace` shows all that happened.
+ *
+ * A schedule that breaks a rule is shrunk to a story of a few lines. The last line is `N schedules, N violations`; exit
+ * status 1 on any.
+ */
+import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { runSchedule } from './schedule.ts';
+import { shrink } from './shrink.ts';
+import type { WorkerReport, WorkerTask } from './worker.ts';
+
+/** How many stories are told. */
+const STORIES = 5;
+
+const { values } = parseArgs({
+  options: {
+    schedules: { type: 'string', default: '10000' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    workers: { type: 'string', default: '2' },
+    trace: { type: 'boolean', default: false },
+  },
+});
+const [schedules, seed, workers] = [Number(values.schedules), Number(values.seed), Number(values.workers)];
+
+const began = performance.now();
+const ends = new Map<string, number>();
+const failed: number[] = [];
+const covered = new Set<string>();
+let done = 0;
+
+async function runWorker(task: WorkerTask): Promise<void> {
+  const worker = new Worker(new URL('worker.ts', import.meta.url), { workerData: task });
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  worker.on('message', (report: WorkerReport) => {
+    done += report.done;
+    for (const [end, count] of Object.entries(report.ends)) ends.set(end, (ends.get(end) ?? 0) + count);
+    failed.push(...report.failed);
+    for (const what of report.covered) covered.add(what);
+    const perSecond = (done / (performance.now() - began)) * 1000;
+    if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${schedules}, ${Math.round(perSecond)} per second `);
+  });
+  worker.once('error', reject);
+  worker.once('exit', (status) => (status === 0 ? resolve() : reject(new Error(`a worker ended with ${status}`))));
+  await promise;
+}
+
+console.log(`${schedules} schedules from seed ${seed} on, ${workers} workers`);
+await Promise.all(
+  Array.from({ length: workers }, async (_, n) => {
+    const count = Math.floor(schedules / workers) + (n < schedules % workers ? 1 : 0);
+    if (count > 0) await runWorker({ first: seed + n, step: workers, count });
+  }),
+);
+const seconds = (performance.now() - began) / 1000;
+if (process.stderr.isTTY) process.stderr.write('\n');
+if (values.trace) console.log((await runSchedule({ seed, keepTrace: true })).trace.join('\n'));
+for (const broken of failed.toSorted((a, b) => a - b).slice(0, STORIES)) {
+  const { lines } = await shrink(await runSchedule({ seed: broken }));
+  console.log(`\nseed ${broken}:\n${lines.map((line) => `  ${line}`).join('\n')}`);
+}
+if (failed.length > STORIES) console.log(`\n… and seeds ${failed.slice(STORIES, STORIES + 20).join(', ')}`);
+for (const [end, count] of ends) console.log(`${end}: ${count}`);
+const faults = [...covered].filter((what) => !what.startsWith('step '));
+console.log(`${faults.length} different pairs of a fault and the effect that it came at`);
+console.log(`${Math.round(seconds)} s, ${Math.round(schedules / seconds)} schedules per second`);
+console.log(`${schedules} schedules, ${failed.length} violations`);
+process.exitCode = failed.length > 0 ? 1 : 0;

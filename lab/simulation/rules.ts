@@ -1,0 +1,193 @@
+import { dirname } from 'node:path';
+import type { CommandArguments } from '../../src/qmp/index.ts';
+import { offlineVerdict } from '../../src/migration/recovery/offline-verdict.ts';
+import type { JournalContents } from './memory-journal.ts';
+import { inFolder, type Scene, SOURCE, TARGET } from './scene.ts';
+import { readChain } from './sim-files.ts';
+import type { World } from './world.ts';
+
+/** The longest that the guest may wait because of a manager that lives, in milliseconds: the limit of the hold, and a little. */
+const LONGEST_WAIT_MS = 11_000;
+
+/** What has to be true after every single thing that happens. The first rule that is broken ends the schedule. */
+export class Rules {
+  readonly #world: World;
+  readonly #scene: Scene;
+  #waitsSince: number | undefined;
+  #waiter: unknown;
+  #checked: JournalContents | undefined;
+
+  constructor(world: World, scene: Scene) {
+    this.#world = world;
+    this.#scene = scene;
+    world.onStep = () => this.#check();
+    world.onCommand = (name, args) => this.#beforeCommand(name, args);
+    world.onFile = (path) => this.#needEntry('file', path);
+  }
+
+  #check(): void {
+    const world = this.#world;
+    if (world.qemu.alive) this.#guestDoesNotWait();
+    if (!world.changed && world.journal === this.#checked) return;
+    world.changed = false;
+    this.#checked = world.journal;
+    this.#oneSideHasAll(world.journal);
+    if (world.limbo) this.#oneSideHasAll(world.limbo);
+    if (!world.qemu.alive) return;
+    this.#guestReadsAll();
+    this.#recordBeforeSwap();
+  }
+
+  /** Whatever dies now: the side that recovery would choose holds every write that was acknowledged, of every disk. */
+  #oneSideHasAll(journal: JournalContents): void {
+    const { guest, files, migration } = this.#world;
+    const { plan } = this.#scene;
+    const snapshot = journal.steps.find(({ step }) => step === 'snapshot');
+    const finished = journal.migrations.get(migration)?.state;
+    const committed = (kind: 'pivot' | 'fold' | 'fold-back'): boolean => this.#world.committed(kind, journal);
+    const { truth, overlay } = offlineVerdict({
+      snapshotBegun: snapshot !== undefined && snapshot.state !== 'undone' && finished !== 'rolled-back',
+      committed: { pivot: committed('pivot'), fold: committed('fold'), foldBack: committed('fold-back') },
+      fold: plan.request.fold,
+    });
+    for (const disk of plan.disks) {
+      const [above, image] =
+        truth === 'source' ? [disk.sourceOverlay, disk.active.realPath] : [disk.targetOverlay, disk.target];
+      // An overlay that is gone was merged before.
+      const from = overlay !== 'drop' && files.lookup(above) ? above : image;
+      const chain = files.chain(from);
+      for (const [block, least] of guest.least(disk.id).entries()) {
+        const found = readChain(chain, block);
+        if (found >= least) continue;
+        const what = `write ${least} of ${disk.id}:${block}`;
+        return this.#world.broken(
+          `${what} was acknowledged, and the ${truth} would be chosen, which has ${found} (${from})`,
+        );
+      }
+    }
+    return undefined;
+  }
+
+  #guestReadsAll(): void {
+    const { guest, qemu } = this.#world;
+    for (const disk of qemu.disks.keys()) {
+      for (const [block, least] of guest.least(disk).entries()) {
+        const found = qemu.read(disk, block);
+        if (found >= least) continue;
+        return this.#world.broken(`the guest reads ${found} at ${disk}:${block}, where it has written ${least}`);
+      }
+    }
+    return undefined;
+  }
+
+  /** A disk is on the target only after the commit record. */
+  #recordBeforeSwap(): void {
+    const { qemu } = this.#world;
+    if (this.#world.committed('pivot')) return;
+    for (const [disk, { inode }] of qemu.disks) {
+      if (inode.device === '2') this.#world.broken(`${disk} is on the target, and there is no commit record`);
+    }
+  }
+
+  #guestDoesNotWait(): void {
+    const { qemu, manager, time } = this.#world;
+    const waits = qemu.guestWaits && manager.alive;
+    if (!waits || this.#waiter !== manager) this.#waitsSince = waits ? time : undefined;
+    this.#waiter = manager;
+    if (this.#waitsSince !== undefined && time - this.#waitsSince > LONGEST_WAIT_MS)
+      this.#world.broken(`the guest has waited for ${Math.round(time - this.#waitsSince)} ms while a manager lives`);
+  }
+
+  #beforeCommand(name: string, args: object): void {
+    const text = (key: string): string => String((args as Readonly<Record<string, unknown>>)[key]);
+    if (name === 'blockdev-add') this.#needEntry('node', text('node-name'));
+    if (name === 'blockdev-mirror' || name === 'block-commit') this.#needEntry('job', text('job-id'));
+    if (name === 'stop') this.#needEntry('job', `stopped-${this.#world.migration}`);
+    if (name === 'blockdev-mirror' && (args as CommandArguments<'blockdev-mirror'>)['copy-mode'] !== 'background')
+      this.#world.broken('a mirror that is not in background mode: QEMU crashes when it is cancelled');
+  }
+
+  #needEntry(kind: string, name: string): void {
+    const { ledger } = this.#world.journal;
+    if (ledger.some((entry) => entry.kind === kind && entry.name === name && entry.state !== 'gone')) return;
+    this.#world.broken(`the ${kind} ${name} was made, and the ledger did not know of it`);
+  }
+
+  // At the end.
+
+  /** The migration has come to one of its ends: nothing is left, and everything is where it should be. */
+  checkEnd(outcome: 'done' | 'rolled-back'): void {
+    const { files, journal, migration } = this.#world;
+    const wanted = outcome === 'done' ? this.#filesWhenDone() : this.#filesBefore();
+    const found = new Set([...inFolder(files, SOURCE), ...inFolder(files, TARGET)]);
+    for (const path of found) if (!wanted.has(path)) this.#world.broken(`litter after ${outcome}: ${path}`);
+    for (const path of wanted) if (!found.has(path)) this.#world.broken(`gone after ${outcome}: ${path}`);
+    for (const { migration: id, kind, name, state } of journal.ledger) {
+      if (id === migration && state !== 'gone')
+        this.#world.broken(`left in the ledger after ${outcome}: ${kind} ${name}`);
+    }
+    this.#rightContents(outcome);
+    if (this.#world.qemu.alive) this.#rightNodes(outcome);
+  }
+
+  #filesBefore(): ReadonlySet<string> {
+    return new Set(this.#scene.plan.sourceFiles.map(({ realPath }) => realPath));
+  }
+
+  #filesWhenDone(): ReadonlySet<string> {
+    const { copies, disks, sourceFiles, request } = this.#scene.plan;
+    const kept = sourceFiles.flatMap(({ action, realPath, renameTo, link, path }) => [
+      ...(action === 'keep' ? [realPath] : action === 'rename' && renameTo !== undefined ? [renameTo] : []),
+      ...(link === undefined ? [] : [path]),
+    ]);
+    const overlays = request.fold ? [] : disks.map(({ targetOverlay }) => targetOverlay);
+    return new Set([...copies.map(({ target }) => target), ...overlays, ...kept]);
+  }
+
+  /** What the VM can be started from holds every write, and a source that was kept is no older than the snapshot. */
+  #rightContents(outcome: 'done' | 'rolled-back'): void {
+    const { files, guest } = this.#world;
+    const { disks, request } = this.#scene.plan;
+    for (const { id, target, targetOverlay, active } of disks) {
+      const path = outcome === 'rolled-back' ? active.path : request.fold ? target : targetOverlay;
+      const chain = files.chain(path);
+      const away = outcome === 'done' ? chain.find((inode) => inode?.device !== '2') : undefined;
+      if (away !== undefined) this.#world.broken(`the chain of ${path} leads back to the source`);
+      for (const [block, least] of guest.least(id).entries()) {
+        if (readChain(chain, block) < least)
+          this.#world.broken(`after ${outcome} ${path} lacks write ${least} of ${id}:${block}`);
+      }
+    }
+  }
+
+  #rightNodes(outcome: 'done' | 'rolled-back'): void {
+    const { qemu } = this.#world;
+    const folder = outcome === 'done' ? '2' : '1';
+    for (const job of qemu.jobs.keys()) this.#world.broken(`the job ${job} is left after ${outcome}`);
+    if (qemu.status !== 'running') this.#world.broken(`the VM is ${qemu.status} after ${outcome}`);
+    const used = new Set<string>();
+    for (const [disk, active] of qemu.disks) {
+      for (let node = qemu.disks.get(disk); node; node = node.backing) {
+        used.add(node.name);
+        if (node.file) used.add(node.file.name);
+        if (node.inode.device !== folder) this.#world.broken(`${disk} stands on ${node.name} after ${outcome}`);
+      }
+      const wanted = this.#depth(disk) + (outcome === 'done' && !this.#scene.plan.request.fold ? 2 : 1);
+      let depth = 0;
+      for (let node = qemu.disks.get(disk); node; node = node.backing) depth += 1;
+      if (depth !== wanted)
+        this.#world.broken(`the chain of ${disk} has ${depth} images after ${outcome} (${active.name})`);
+    }
+    for (const name of qemu.nodes.keys())
+      if (!used.has(name)) this.#world.broken(`the node ${name} is left after ${outcome}`);
+  }
+
+  #depth(disk: string): number {
+    return (this.#scene.disks.find(({ id }) => id === disk)?.nodes.length ?? 1) - 1;
+  }
+}
+
+/** Where a path is, in words. */
+export function sideOf(path: string): 'source' | 'target' {
+  return dirname(path) === SOURCE ? 'source' : 'target';
+}

@@ -1,0 +1,227 @@
+import { isFerryError, messageOf } from '../../src/base/index.ts';
+import {
+  Migration,
+  type MigrationDeps,
+  type MigrationEvent,
+  type MigrationJournal,
+  type Outcome,
+  recoverOffline,
+} from '../../src/migration/index.ts';
+import { QemuVm, type VirtualMachine } from '../../src/vm/index.ts';
+import { random } from '../torture/random.ts';
+import { drawFaults, type Fault } from './fault.ts';
+import { MemoryJournal } from './memory-journal.ts';
+import { Rules } from './rules.ts';
+import { drawLayout, type Layout, makeScene, type Scene } from './scene.ts';
+import { simClock } from './sim-clock.ts';
+import { simHost } from './sim-host.ts';
+import { simJournalStore } from './sim-journal-store.ts';
+import { dialler } from './sim-monitor.ts';
+import { type Manager, World } from './world.ts';
+
+/** How often recovery is tried in which nothing goes wrong. */
+const TRIES = 4;
+
+/** What a planted bug changes of the engine's surroundings, for each manager anew. */
+export interface Parts {
+  readonly steps?: MigrationDeps['steps'];
+  readonly wrap?: (surroundings: Surroundings) => Surroundings;
+  /** Changes a command before it is sent; undefined: it is not sent, and answered all the same. */
+  readonly command?: (name: string, args: object) => object | undefined;
+}
+
+export interface Surroundings {
+  readonly vm: VirtualMachine;
+  readonly journal: MigrationJournal;
+}
+
+export interface ScheduleOptions {
+  readonly seed: number;
+  /** What of the VM and the request is not left to the seed. */
+  readonly layout?: Partial<Layout>;
+  /** In place of the faults that the seed gives. */
+  readonly faults?: readonly Fault[];
+  readonly skipWrites?: ReadonlySet<number>;
+  readonly keepTrace?: boolean;
+  readonly parts?: Parts;
+}
+
+export interface ScheduleResult {
+  readonly seed: number;
+  readonly about: string;
+  readonly faults: readonly Fault[];
+  /** The rule that was broken. */
+  readonly breach?: string;
+  readonly end?: 'done' | 'rolled-back' | 'nothing begun';
+  readonly covered: ReadonlySet<string>;
+  readonly trace: readonly string[];
+}
+
+/** One migration of one simulated VM, with everything that goes wrong in it, until it has come to an end. */
+export async function runSchedule(options: ScheduleOptions): Promise<ScheduleResult> {
+  const { seed, parts = {} } = options;
+  const draw = random(seed * 2 + 1);
+  const scene = makeScene(drawLayout(draw, options.layout), draw);
+  // Drawn in any case, so that what is drawn after it is the same.
+  const drawn = drawFaults(draw);
+  const faults = options.faults ?? drawn;
+  const writeRate = draw.pick([0, 0.05, 0.15, 0.15, 0.4]);
+  const { files, behaviour, plan } = scene;
+  const world = new World({
+    seed,
+    faults,
+    files,
+    behaviour,
+    writeRate,
+    migration: plan.id,
+    keepTrace: options.keepTrace ?? false,
+    canSpoil: plan.request.verify,
+    ...(options.skipWrites && { skipWrites: options.skipWrites }),
+  });
+  for (const { id, path, nodes } of scene.disks) world.qemu.plug(id, path, nodes);
+  const rules = new Rules(world, scene);
+  const end = await new Run(world, scene, parts).toItsEnd();
+  if (faults.length === 0 && end !== 'done') world.broken(`nothing went wrong, and it ended ${end}`);
+  if (end === 'done' || end === 'rolled-back') {
+    await world.until(() => world.qemu.underWay.size === 0);
+    if (world.breach === undefined) rules.checkEnd(end);
+  }
+  return {
+    seed,
+    about: scene.about,
+    faults,
+    covered: world.covered,
+    trace: world.trace,
+    ...(world.breach !== undefined && { breach: world.breach }),
+    ...(end !== undefined && { end }),
+  };
+}
+
+/** One manager after the other drives the migration, as the command line would. */
+class Run {
+  readonly #world: World;
+  readonly #scene: Scene;
+  readonly #parts: Parts;
+
+  constructor(world: World, scene: Scene, parts: Parts) {
+    this.#world = world;
+    this.#scene = scene;
+    this.#parts = parts;
+  }
+
+  async toItsEnd(): Promise<ScheduleResult['end']> {
+    const world = this.#world;
+    await this.#drive((deps) => Migration.begin(this.#scene.plan, deps));
+    let faults = world.faultsMade;
+    for (let tries = 0; world.breach === undefined; ) {
+      const row = world.journal.migrations.get(this.#scene.plan.id);
+      if (row === undefined) return 'nothing begun';
+      if (row.state === 'done' || row.state === 'rolled-back') return row.state;
+      if (faults === world.faultsMade) tries += 1;
+      faults = world.faultsMade;
+      if (tries > TRIES)
+        world.broken(`recovery has not ended it in ${TRIES} tries (${row.state}: ${row.message ?? ''})`);
+      else await this.#recover();
+    }
+    return undefined;
+  }
+
+  async #recover(): Promise<void> {
+    const world = this.#world;
+    const back = world.random.chance(0.3) && !world.committed('pivot');
+    world.say('manager', `recover${back ? ' --back' : ''} (${world.qemu.alive ? 'QEMU runs' : 'QEMU is gone'})`);
+    if (world.qemu.alive) {
+      await this.#drive(async (deps) => {
+        const migration = await Migration.takeOver(this.#scene.plan.id, deps);
+        if (back) migration.control.abort();
+        return migration;
+      });
+    } else {
+      await this.#offline();
+    }
+  }
+
+  async #drive(begin: (deps: MigrationDeps) => Promise<Migration>): Promise<void> {
+    const world = this.#world;
+    const manager = world.newManager();
+    let ended = false;
+    const drive = async (): Promise<Outcome> => {
+      const clock = simClock(world, manager);
+      const vm = await QemuVm.over(dialler(world, manager, this.#parts.command), clock);
+      const migration = await begin({
+        ...this.#surroundings(manager, vm),
+        clock,
+        host: simHost(world, manager),
+        ...(this.#parts.steps && { steps: this.#parts.steps }),
+        onEvent: (event) => this.#onEvent(manager, event),
+      });
+      world.onAsk = (what) => {
+        // The control socket refuses an abort that comes too late.
+        if (what === 'abort' && world.committed('pivot')) return;
+        if (manager.alive) migration.control[what]();
+      };
+      if (!manager.alive) return await new Promise(() => undefined);
+      const outcome = await migration.run();
+      await migration[Symbol.asyncDispose]();
+      return outcome;
+    };
+    void drive().then(
+      ({ kind, message }) => {
+        world.say('manager', `${kind}: ${message}`);
+        ended = true;
+      },
+      (error: unknown) => {
+        this.#threw(manager, error);
+        ended = true;
+      },
+    );
+    await world.until(() => ended || !manager.alive);
+    // A process that ends takes with it what it had under way.
+    world.killManager(manager);
+    world.onAsk = () => undefined;
+  }
+
+  async #offline(): Promise<void> {
+    const world = this.#world;
+    const manager = world.newManager();
+    let ended = false;
+    void recoverOffline(this.#scene.plan.id, {
+      journal: this.#surroundings(manager).journal,
+      host: simHost(world, manager),
+      onEvent: (event) => this.#onEvent(manager, event),
+    }).then(
+      () => (ended = true),
+      (error: unknown) => {
+        this.#threw(manager, error);
+        ended = true;
+      },
+    );
+    await world.until(() => ended || !manager.alive);
+    world.killManager(manager);
+  }
+
+  /** @param vm left out where there is none any more */
+  #surroundings(manager: Manager, vm?: VirtualMachine): Surroundings {
+    const journal = new MemoryJournal(simJournalStore(this.#world, manager));
+    const real = { vm: vm ?? ({} as VirtualMachine), journal };
+    return this.#parts.wrap?.(real) ?? real;
+  }
+
+  #onEvent(manager: Manager, event: MigrationEvent): void {
+    if (!manager.alive) return;
+    if (event.type === 'step') this.#world.covered.add(`step ${event.step} ${event.state}`);
+    if (event.type === 'failed') {
+      this.#world.say('manager', `${event.step} failed: ${event.code} ${event.message}`);
+      if (event.code === 'INTERNAL') this.#world.broken(`the engine failed: ${event.message}`);
+    }
+    if (event.type === 'warning') this.#world.say('manager', `warning: ${event.message}`);
+  }
+
+  /** A command that ends with an error is tried again; one that ends with a bug is a bug. */
+  #threw(manager: Manager, error: unknown): void {
+    if (!manager.alive) return;
+    this.#world.say('manager', `threw ${messageOf(error)}`);
+    const known = isFerryError(error) ? error.code !== 'INTERNAL' : messageOf(error).startsWith('EIO: simulated');
+    if (!known) this.#world.broken(`the engine threw: ${error instanceof Error ? error.stack : String(error)}`);
+  }
+}

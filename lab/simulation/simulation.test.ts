@@ -1,0 +1,69 @@
+import { describe, expect, test } from 'vitest';
+import { STEPS } from '../../src/migration/index.ts';
+import type { FaultKind } from './fault.ts';
+import { PLANTED_BUGS } from './planted-bugs.ts';
+import { runSchedule } from './schedule.ts';
+import { shrink } from './shrink.ts';
+
+const SCHEDULES = 1500;
+/** Within how many schedules a planted bug has to be found; most are within a few. */
+const FOUND_WITHIN = 3000;
+
+describe('the simulation', () => {
+  test('no schedule breaks a rule, and all there is to meet is met', async () => {
+    const covered = new Set<string>();
+    const ends = new Set<string | undefined>();
+    for (let seed = 1; seed <= SCHEDULES; seed++) {
+      const result = await runSchedule({ seed });
+      if (result.breach !== undefined) expect.fail((await shrink(result)).lines.join('\n'));
+      ends.add(result.end);
+      for (const what of result.covered) covered.add(what);
+    }
+    expect(ends).toEqual(new Set(['done', 'rolled-back', 'nothing begun']));
+    const kinds: readonly FaultKind[] = [
+      ...([
+        'kill-manager',
+        'kill-qemu',
+        'kill-both',
+        'kill-power',
+        'error',
+        'unknown-outcome',
+        'full',
+        'stall',
+      ] as const),
+      ...(['target-error', 'spoil', 'abort', 'leave', 'pause'] as const),
+    ];
+    const missing = [
+      ...kinds.filter((kind) => ![...covered].some((what) => what.startsWith(kind))),
+      ...STEPS.filter((step) => !covered.has(`died in ${step}`)),
+      ...STEPS.filter((step) => !['verify', 'fold', 'clean'].includes(step)).filter(
+        (step) => !covered.has(`died undoing ${step}`),
+      ),
+    ];
+    expect(missing).toEqual([]);
+  });
+
+  test('the same seed is the same schedule, to the last line', async () => {
+    for (const seed of [3, 4, 5]) {
+      const [one, two] = [await runSchedule({ seed, keepTrace: true }), await runSchedule({ seed, keepTrace: true })];
+      expect(one.trace).toEqual(two.trace);
+    }
+  });
+});
+
+describe('a planted bug is found:', () => {
+  test.each(Object.keys(PLANTED_BUGS))('%s', async (bug) => {
+    const parts = PLANTED_BUGS[bug] ?? {};
+    for (let seed = 1; seed <= FOUND_WITHIN; seed++) {
+      const result = await runSchedule({ seed, parts });
+      if (result.breach === undefined) continue;
+      // The bug is what broke it.
+      expect((await runSchedule({ seed })).breach).toBeUndefined();
+      const story = await shrink(result, parts);
+      expect(story.breach).toBeDefined();
+      console.log(`seed ${seed}: ${bug}\n${story.lines.slice(-4).join('\n')}`);
+      return;
+    }
+    expect.fail(`not found in ${FOUND_WITHIN} schedules`);
+  });
+});

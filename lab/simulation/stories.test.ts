@@ -1,0 +1,66 @@
+import { describe, expect, test } from 'vitest';
+import type { Fault } from './fault.ts';
+import { runSchedule, type ScheduleOptions } from './schedule.ts';
+
+/** Runs it with several orders of events; each has to keep every rule. */
+async function holds(story: Omit<ScheduleOptions, 'seed'>): Promise<void> {
+  for (let seed = 1; seed <= 10; seed++) {
+    const { breach, trace } = await runSchedule({ ...story, seed, keepTrace: true });
+    expect(breach, `seed ${seed}:\n${trace.slice(-30).join('\n')}`).toBeUndefined();
+  }
+}
+
+const at = (name: string, kind: Fault['kind'], when: Fault['when'] = 'before', nth = 1): Fault => ({
+  at: name,
+  kind,
+  when,
+  after: nth,
+});
+
+/** What the simulation has found in the engine, so that it is not made again. */
+describe('stories', () => {
+  test('a pause that comes with the last step does not keep a migration from being done', async () => {
+    await holds({ layout: { leaveLink: true, fold: true }, faults: [at('readLink', 'pause')] });
+  });
+
+  test('QEMU and the manager die when a link has taken the place of a source image: its overlay goes all the same', async () => {
+    await holds({
+      layout: { disks: 2, leaveLink: true, fold: true, keepSource: false },
+      faults: [at('readLink', 'kill-both', 'after', 2)],
+    });
+  });
+
+  test('both die while a source that is kept gets what its overlay holds: that is nobody else who has written to it', async () => {
+    await holds({ layout: { keepSource: true }, faults: [at('foldOffline', 'kill-both', 'after', 2)] });
+    await holds({
+      layout: { keepSource: true },
+      faults: [at('step pivot done', 'kill-both', 'after'), at('foldOffline', 'kill-manager', 'after', 3)],
+    });
+  });
+
+  test('the last word of a recovery cannot be written: the migration is done for all that, or not', async () => {
+    for (const kind of ['error', 'unknown-outcome'] as const) {
+      await holds({ faults: [at('step pivot done', 'kill-both', 'after'), at('event finished', kind)] });
+    }
+  });
+
+  test('a job that cannot be cancelled is not waited for', async () => {
+    await holds({ faults: [at('copyImage', 'abort', 'after', 3), at('job-cancel', 'error')] });
+  });
+
+  test('a mirror ends between two looks at it: no bug is told of', async () => {
+    for (let nth = 1; nth <= 6; nth++) {
+      await holds({
+        faults: [
+          at('step attach done', 'kill-manager'),
+          at('probeChain', 'resume'),
+          at('query-block-jobs', 'target-error', 'after', nth),
+        ],
+      });
+    }
+  });
+
+  test('the way back goes on where one step of it fails, and tells of no bug', async () => {
+    await holds({ faults: [at('copyImage', 'abort', 'after', 3), at('blockdev-del', 'error')] });
+  });
+});
