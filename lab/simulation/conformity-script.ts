@@ -67,7 +67,8 @@ export async function conformityScript(stage: Stage): Promise<readonly string[]>
     }
     const states = (await vm.jobs(jobs)).map(({ id, status, error }) => `${id} ${status}${error ? ` (${error})` : ''}`);
     const active = await Promise.all(each(({ id }) => vm.activeNode(id)));
-    const nodes = await vm.existingNodes(known);
+    const above = await Promise.all(known.map((name) => vm.hasBacking(name)));
+    const nodes = (await vm.existingNodes(known)).map((name) => (above[known.indexOf(name)] ? `${name}^` : name));
     lines.push(`${what}: ${outcome}; on ${active.join()}; nodes ${nodes.join()}; jobs ${states.toSorted().join()}`);
   };
   const raw = (command: string, args: object): Promise<void> =>

@@ -1,6 +1,6 @@
 import { ferryError } from '../../src/base/index.ts';
 import type { CommandArguments } from '../../src/qmp/index.ts';
-import type { SimQemu } from './sim-qemu.ts';
+import type { Node, SimQemu } from './sim-qemu.ts';
 
 type Executor = (qemu: SimQemu, args: never) => unknown;
 
@@ -17,7 +17,9 @@ const COMMANDS: { readonly [name: string]: Executor } = {
       qdev: `/machine/peripheral/${disk}/virtio-backend`,
       inserted: { 'node-name': node.name },
     })),
-  'query-named-block-nodes': ({ nodes }) => [...nodes.keys()].map((name) => ({ 'node-name': name })),
+  // The flat answer has a depth of 0 for all of them.
+  'query-named-block-nodes': ({ nodes }, { flat }: CommandArguments<'query-named-block-nodes'>) =>
+    [...nodes.values()].map((node) => ({ 'node-name': node.name, backing_file_depth: flat ? 0 : depthOf(node) })),
   'query-block-jobs': ({ jobs }) =>
     [...jobs.values()].map(({ id, type, status, looked, dirty, copied, error }) => ({
       device: id,
@@ -47,6 +49,10 @@ const COMMANDS: { readonly [name: string]: Executor } = {
   'job-cancel': (qemu, { id }: CommandArguments<'job-cancel'>) => qemu.cancel(id),
   'job-dismiss': (qemu, { id }: CommandArguments<'job-dismiss'>) => qemu.dismiss(id),
 };
+
+function depthOf({ backing }: Node): number {
+  return backing === undefined ? 0 : 1 + depthOf(backing);
+}
 
 /** @throws FerryError QMP_COMMAND */
 export function executeOn(qemu: SimQemu, name: string, args: object): unknown {

@@ -166,8 +166,11 @@ class Run {
       return outcome;
     };
     void drive().then(
-      ({ kind, message }) => {
-        world.say('manager', `${kind}: ${message}`);
+      (outcome) => {
+        if (!manager.alive) return;
+        world.say('manager', `${outcome.kind}: ${outcome.message}`);
+        if (outcome.kind === 'attention' && outcome.cause.code === 'INTERNAL')
+          world.broken(`the engine failed: ${outcome.cause.message}`);
         ended = true;
       },
       (error: unknown) => {

@@ -202,6 +202,7 @@ export function dialler(
         identity: IDENTITY,
         started: new Map(),
         absolute: (filename) => filename,
+        hasEnded: () => Promise.resolve(!world.qemu.alive),
         openFiles: () =>
           Promise.resolve(
             world.qemu.alive

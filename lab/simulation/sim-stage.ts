@@ -73,7 +73,8 @@ export async function simulatedConformity(build: keyof typeof BEHAVIOUR): Promis
     (error: unknown) => (failure = error),
   );
   await world.until(() => lines !== undefined || failure !== undefined);
-  if (lines === undefined) throw failure ?? new Error(world.breach ?? 'the script stands still');
+  if (failure !== undefined) throw failure as Error;
+  if (lines === undefined) throw new Error(world.breach ?? 'the script stands still');
   const chain = files.chain('/target/a.raw');
   return { lines, blocks: Array.from({ length: BLOCKS }, (_, block) => readChain(chain, block)) };
 }

@@ -4,6 +4,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { ferryError } from '../../base/index.ts';
 import { formatQmpAddress, type QmpAddress, type QmpClient } from '../../qmp/index.ts';
 import { startSettings } from './command-line.ts';
+import { processExists } from './process-exists.ts';
 import { openFilesOf, processOfSocket } from './socket-owner.ts';
 import type { HostFacts } from './read-inventory.ts';
 
@@ -20,6 +21,7 @@ export async function hostFacts(qmp: QmpClient, address: QmpAddress): Promise<Ho
     throw ferryError('VM_PROCESS_UNKNOWN', { address: shown, reason });
   }
   const { pid, startTime, bootId } = owner;
+  const process = `${bootId}/${pid}/${startTime}`;
   const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
   const argv = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
   return {
@@ -27,11 +29,12 @@ export async function hostFacts(qmp: QmpClient, address: QmpAddress): Promise<Ho
       name: name.name ?? shown,
       uuid: /^[0-]+$/.test(uuid.UUID) ? '' : uuid.UUID.toLowerCase(),
       host: hostname(),
-      process: `${bootId}/${pid}/${startTime}`,
+      process,
       pid,
       address: 'path' in address ? resolve(address.path) : shown,
     },
     started: startSettings(argv.split('\0')),
+    hasEnded: async () => !(await processExists(process)),
     openFiles: () => openFilesOf(pid),
     // QEMU keeps a relative name as it was given, and it means what it meant in QEMU's own folder.
     absolute: (filename) => {

@@ -23,7 +23,6 @@ import {
   reopenOptions,
 } from './node-options.ts';
 import { hostFacts } from './host-facts.ts';
-import { processExists } from './process-exists.ts';
 
 /** A virtual machine whose QEMU is driven straight over QMP. */
 export class QemuVm implements VirtualMachine {
@@ -61,7 +60,7 @@ export class QemuVm implements VirtualMachine {
   }
 
   async hasEnded(): Promise<boolean> {
-    return !(await processExists(this.identity.process));
+    return await this.#host.hasEnded();
   }
 
   async inventory(): Promise<Inventory> {

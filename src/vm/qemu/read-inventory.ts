@@ -11,6 +11,8 @@ export interface HostFacts {
   readonly identity: VmIdentity;
   readonly started: StartSettings;
   readonly absolute: (filename: string) => string | undefined;
+  /** Whether QEMU's process is gone. */
+  readonly hasEnded: () => Promise<boolean>;
   /** Which local files QEMU's process has open; undefined where this user may not know. */
   readonly openFiles: () => Promise<readonly OpenFile[] | undefined>;
 }
