@@ -5,6 +5,7 @@ import { isProtocolName, resolveBackingName } from './backing-name.ts';
 import { sameFile } from './file-identity.ts';
 import { type Opener, openersOf } from './file-openers.ts';
 import type { ImageInfo } from './image-info.ts';
+import { readMounts } from './mounts.ts';
 import { openImage } from './open-image.ts';
 import { readQcow2Header } from './qcow2-header.ts';
 
@@ -101,12 +102,15 @@ async function backingOf(path: string): Promise<string | undefined> {
 
 async function loopDevicesOn(path: string): Promise<string[]> {
   const devices = await readdir('/sys/block').catch(() => []);
+  const mounts = await readMounts();
   const found: string[] = [];
   for (const device of devices.filter((name) => name.startsWith('loop'))) {
     const file = await readFile(`/sys/block/${device}/loop/backing_file`, 'utf8').catch(() => '');
     // The kernel writes the name with a newline behind it, and it may be that of a hard link.
     const name = file.replace(/\n$/, '');
-    if (name && (await sameFile(name, path))) found.push(`/dev/${device}`);
+    // One on another file system is another file: that is not looked at, as its server may be gone for good.
+    if (!name || mounts.deviceOf(name) !== mounts.deviceOf(path)) continue;
+    if (await sameFile(name, path)) found.push(`/dev/${device}`);
   }
   return found;
 }
