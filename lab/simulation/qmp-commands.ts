@@ -11,6 +11,7 @@ const COMMANDS: { readonly [name: string]: Executor } = {
     behaviour.missesWrites
       ? [{ name: 'block-job-change', 'meta-type': 'command', 'arg-type': '0', 'ret-type': '0' }]
       : [],
+  'query-iothreads': ({ behaviour }) => (behaviour.ioThread ? [{ id: 'io0' }] : []),
   'query-block': ({ disks }) =>
     [...disks].map(([disk, node]) => ({
       device: '',

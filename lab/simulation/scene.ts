@@ -43,6 +43,7 @@ export interface Layout {
   readonly sharedBase: boolean;
   /** Started with `-drive`, so that the nodes are QEMU's own. */
   readonly drive: boolean;
+  readonly ioThread: boolean;
   readonly verify: boolean;
   readonly fold: boolean;
   readonly keepSource: boolean;
@@ -57,7 +58,8 @@ export function drawLayout(random: Random, given: Partial<Layout> = {}): Layout 
   // A link to an overlay that is not folded is refused where the image was raw.
   const leaveLink = random.chance(0.3) && fold;
   const sharedBase = random.chance(0.2) && disks > 1;
-  return { build, disks, sharedBase, drive: random.chance(0.4), verify, fold, keepSource, leaveLink, ...given };
+  const [drive, ioThread] = [random.chance(0.4), random.chance(0.25)];
+  return { build, disks, sharedBase, drive, ioThread, verify, fold, keepSource, leaveLink, ...given };
 }
 
 /** A VM with this layout; what its disks are like is drawn. */
@@ -71,12 +73,13 @@ export function makeScene(layout: Layout, random: Random): Scene {
   const words = [
     `QEMU ${build}, ${layout.disks} disks of ${layout.drive ? '-drive' : '-blockdev'}`,
     ...(layout.sharedBase ? ['a shared base'] : []),
+    ...(layout.ioThread ? ['an I/O thread'] : []),
     ...(verify ? [] : ['not verified']),
     ...(fold ? [] : ['not folded']),
     ...(keepSource ? ['source kept'] : []),
     ...(leaveLink ? ['link left'] : []),
   ];
-  return { files, behaviour: BEHAVIOUR[build], disks, plan, about: words.join(', ') };
+  return { files, behaviour: { ...BEHAVIOUR[build], ioThread: layout.ioThread }, disks, plan, about: words.join(', ') };
 }
 
 function makeDisk(files: SimFiles, { sharedBase, drive }: Layout, n: number, random: Random): SceneDisk {

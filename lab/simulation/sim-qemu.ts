@@ -10,11 +10,13 @@ export interface Behaviour {
   readonly holdsAll: boolean;
   /** Writes that are under way while a mirror or commit starts are never copied, and nothing says so (8.2 to 10.1). */
   readonly missesWrites: boolean;
+  /** The disks are in an I/O thread. */
+  readonly ioThread: boolean;
 }
 
 export const BEHAVIOUR: { readonly [build in '7.2' | '10.0']: Behaviour } = {
-  '7.2': { holdsAll: true, missesWrites: false },
-  '10.0': { holdsAll: false, missesWrites: true },
+  '7.2': { holdsAll: true, missesWrites: false, ioThread: false },
+  '10.0': { holdsAll: false, missesWrites: true, ioThread: false },
 };
 
 export interface Node {
@@ -400,8 +402,11 @@ export class SimQemu {
     this.#drop();
   }
 
-  /** All that is under way is done first. */
+  /** All that is under way is done first. With an I/O thread QEMU dies of it while a job is in its last drain. */
   stop(): void {
+    const draining = [...this.jobs.values()].find(({ completing, status }) => completing && status === 'ready');
+    if (this.behaviour.ioThread && draining)
+      this.#hooks.onBreach(`stop in the last drain of ${draining.id}: QEMU dies`);
     for (const request of this.underWay) this.finish(request);
     this.status = 'paused';
   }

@@ -55,7 +55,7 @@ const LONGEST_STALL_MS = 9000;
 
 /** What changes nothing, so that nothing need be checked after it. */
 const LOOKS: ReadonlySet<string> = new Set(
-  `query-block query-block-jobs query-named-block-nodes query-status query-qmp-schema fileMark stampOf openersOf
+  `query-block query-block-jobs query-named-block-nodes query-status query-qmp-schema query-iothreads fileMark stampOf openersOf
    storageSpace probeImage probeChain verifyCopy readLink claim`.split(/\s+/),
 );
 
