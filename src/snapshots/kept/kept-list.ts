@@ -37,8 +37,15 @@ export function listOf(records: readonly SnapshotRecord[]): SnapshotList {
 export function recordsOf({ snapshots, current }: SnapshotList): readonly SnapshotRecord[] {
   return snapshots.map((snapshot) => {
     const name = snapshot.name ?? '';
-    return { name, xml: formatSnapshot(snapshot, { flags: ['SECURE'] }), current: name === current };
+    return { name, xml: storedXml(snapshot), current: name === current };
   });
+}
+
+/** A time that is not known is not written, but reading stored metadata asks for one. */
+function storedXml(snapshot: Snapshot): string {
+  const xml = formatSnapshot(snapshot, { flags: ['SECURE'] });
+  if (snapshot.creationTime !== undefined) return xml;
+  return xml.replace(/<\/domainsnapshot>\n$/, '  <creationTime>0</creationTime>\n</domainsnapshot>\n');
 }
 
 /** The VM's unfinished migration, where it has one. */
