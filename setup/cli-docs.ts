@@ -44,6 +44,7 @@ export function cliDocs(): string {
     '| `vm` | `discover` | one VM: process, monitors, disks |',
     '| `migration` | `list`, `status` | one migration; times are milliseconds since 1970 |',
     '| `leftover` | `gc` | one file: `migration`, `path`, `size`, `verdict` (`remove`, `keep`, `missing`), `why`, `removed` |',
+    "| `output` | `snapshot-…` | `stdout`, `stderr`: the texts of virsh's command |",
     '| `note` | any | `message`: what the command says besides |',
     '',
     ...sections,

@@ -186,8 +186,10 @@ describe('the libraries', () => {
     await vm.kill();
     const copied = await example('copy.ts', join(target, 'a.qcow2'), join(source, 'copy.qcow2'));
     expect(copied).toMatch(new RegExp(`^qcow2, ${16 * MiB} bytes for the guest: [0-9a-f]{64}\\n$`));
-    const domains = await example('domains.ts', (await LabLibvirtd.start(lab)).uri('test'));
+    const uri = (await LabLibvirtd.start(lab)).uri('test');
+    const domains = await example('domains.ts', uri);
     expect(domains).toBe('test 6695eb01-f6a4-8304-79aa-97f2502e193f: event 3\n42 Domain not found\n');
+    expect(await example('snapshots.ts', uri, 'test', 's1')).toBe('0 "Domain snapshot s1 created\\n"\n0 "s1\\n\\n"\n');
     expect(await example('mirrors.ts')).toContain("<mirror file='/new/vda.overlay'/>");
   });
 });

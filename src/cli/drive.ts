@@ -34,7 +34,7 @@ export async function drive(
   const outcome = await runToEnd(cli, journal, migration);
   const { result, error } = endingResult(migration.plan, outcome, wanted);
   if (error) renderer.error(error, cli);
-  else if (outcome.kind === 'left' || outcome.kind === 'mirrored') renderer.note(outcome.message);
+  else if (outcome.kind === 'left') renderer.note(outcome.message);
   return result;
 }
 

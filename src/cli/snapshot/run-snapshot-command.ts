@@ -2,6 +2,7 @@ import { EXIT, isFerryError } from '../../base/index.ts';
 import type { MigrationEvent } from '../../migration/index.ts';
 import { runSnapshotCommand } from '../../snapshots/index.ts';
 import type { Action, Cli } from '../cli.ts';
+import { refusalsOf } from '../terminal/refusals-of.ts';
 import { editText } from './edit-text.ts';
 import { type HostChoice, SnapshotHosts } from './snapshot-hosts.ts';
 
@@ -28,7 +29,10 @@ export function snapshotCommand(argv: readonly string[], choice: HostChoice): Ac
 /** What to do, where it was blockferry itself that refused. */
 function remedyOf(error: unknown): string {
   const cause = isFerryError(error) ? error : error instanceof Error ? error.cause : undefined;
-  return isFerryError(cause) ? `  what to do: ${cause.remedy}\n` : '';
+  if (!isFerryError(cause)) return '';
+  const refusals = refusalsOf(cause);
+  const remedies = refusals.length > 0 ? refusals.map(({ remedy }) => remedy) : [cause.remedy];
+  return remedies.map((remedy) => `  what to do: ${remedy}\n`).join('');
 }
 
 /** Standard output is virsh's; what a migration has to say besides goes to standard error. */
