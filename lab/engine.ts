@@ -15,7 +15,7 @@ import {
   takeSurvey,
 } from '../src/migration/index.ts';
 import { QmpClient } from '../src/qmp/index.ts';
-import { QemuVm } from '../src/vm/index.ts';
+import { QemuVm, type VirtualMachine } from '../src/vm/index.ts';
 import { checkWrites, type ReadDisk, type WriteCheck } from './acknowledged-writes.ts';
 import { openChain } from './chain-reader.ts';
 import type { GuestWriter, WriterOptions } from './guest-writer.ts';
@@ -26,6 +26,8 @@ import type { LabDisk } from './vm-command-line.ts';
 import type { WriteRecord } from './write-pattern.ts';
 
 export interface EngineOptions {
+  /** Connects to the VM. Default: over QMP. */
+  readonly connect?: () => Promise<VirtualMachine>;
   readonly stateDir: string;
   readonly request: Partial<MigrationRequest>;
   /** Failures at exact moments. */
@@ -47,7 +49,7 @@ export interface EngineResult {
  */
 export async function migrate(vm: Pick<LabVm, 'qmpPath'>, options: EngineOptions): Promise<EngineResult> {
   const { clock = systemClock } = options;
-  await using qemu = await QemuVm.connect({ path: vm.qmpPath }, { clock });
+  await using qemu = await (options.connect?.() ?? QemuVm.connect({ path: vm.qmpPath }, { clock }));
   using journal = Journal.open(options.stateDir, { clock });
   const result = makePlan(await takeSurvey(qemu, { ...DEFAULT_REQUEST, ...options.request }, clock));
   if (result.plan === undefined) throw planRefused(qemu.identity.name, result.refusals);
@@ -72,9 +74,9 @@ export async function migrate(vm: Pick<LabVm, 'qmpPath'>, options: EngineOptions
 /** Goes on with a migration that nobody drives, or rolls it back. @throws what `Migration.takeOver` throws */
 export async function takeOver(
   vm: Pick<LabVm, 'qmpPath'>,
-  options: { readonly stateDir: string; readonly id: string; readonly abort?: boolean },
+  options: Pick<EngineOptions, 'stateDir' | 'connect'> & { readonly id: string; readonly abort?: boolean },
 ): Promise<Outcome> {
-  await using qemu = await QemuVm.connect({ path: vm.qmpPath });
+  await using qemu = await (options.connect?.() ?? QemuVm.connect({ path: vm.qmpPath }));
   using journal = Journal.open(options.stateDir);
   await using migration = await Migration.takeOver(options.id, { vm: qemu, journal });
   if (options.abort) migration.control.abort();
@@ -142,17 +144,27 @@ export interface LoadedVmOptions extends Omit<VmOptions, 'disks' | 'name'> {
   readonly writers: (disks: readonly LabDisk[]) => readonly WriterOptions[];
   readonly sourceName?: string;
   readonly targetName?: string;
+  /** Starts the VM. Default: QEMU itself. */
+  readonly start?: (name: string, disks: readonly LabDisk[]) => Promise<LabVm>;
 }
 
 /** Boots a VM in the lab and waits until each writer has written something. */
 export async function loadedVm(lab: Lab, options: LoadedVmOptions): Promise<LoadedVm> {
-  const { name = 'vm', sourceName = 'source', targetName = 'target', disks, writers: writersOf, ...rest } = options;
+  const {
+    name = 'vm',
+    sourceName = 'source',
+    targetName = 'target',
+    disks,
+    writers: writersOf,
+    start,
+    ...rest
+  } = options;
   const source = await lab.storage(sourceName);
   const target = await lab.storage(targetName);
   const pristine = join(lab.folder, `pristine-${name.replaceAll(/\W/g, '')}`);
   const made = await disks(source);
   await cp(source, pristine, { recursive: true });
-  const vm = await lab.startVm({ ...rest, name, disks: made });
+  const vm = await (start?.(name, made) ?? lab.startVm({ ...rest, name, disks: made }));
   const writers = await Promise.all(writersOf(made).map((writer) => vm.startWriter(writer)));
   await Promise.all(writers.map((writer) => writer.advanced(50)));
   return {

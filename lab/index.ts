@@ -41,6 +41,7 @@ export {
 export { type FioOptions, type FioResult, type FioSide, type DiskStats, GuestLoad } from './guest-load.ts';
 export { GuestWriter, type WriterOptions } from './guest-writer.ts';
 export { Lab, type VmOptions } from './lab.ts';
+export { LabDomain, type LibvirtVmOptions } from './libvirt-vm.ts';
 export { LabLibvirtd, type LibvirtdOptions } from './libvirtd.ts';
 export type { ImageFill, ImageOptions } from './lab-image.ts';
 export { type Exit, LabVm } from './lab-vm.ts';

@@ -7,11 +7,12 @@
  * When libvirtd ends, it is started again at once, as systemd does; its VMs run on meanwhile.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { chmod, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtClient } from '../src/libvirt/index.ts';
+import { cached, cacheFolder } from './cache.ts';
 import type { Lab } from './lab.ts';
 import { LabError, requirePrograms } from './requires.ts';
 
@@ -20,6 +21,8 @@ const FOLDERS = ['/etc/libvirt', '/run/libvirt', '/var/lib/libvirt', '/var/log/l
 
 /** Starting QEMU to ask it what it can do takes seconds on two busy cores. */
 const START_MS = 120_000;
+/** The folder of the lab's cache with what libvirt knows of the builds of QEMU. */
+const CAPABILITIES = 'libvirt-qemu-capabilities';
 
 export interface LibvirtdOptions {
   /** The user that QEMU runs as, a number or a name; images are given to it as libvirt does. Default: root. */
@@ -59,11 +62,13 @@ export class LabLibvirtd {
     const config = ['auth_unix_rw = "none"', 'unix_sock_rw_perms = "0777"', ...(options.config ?? [])];
     await writeFile(join(inLab('/etc/libvirt'), 'libvirtd.conf'), `${config.join('\n')}\n`);
     await writeFile(join(folder, 'nothing'), '');
+    await useCapabilities(inLab('/var/cache/libvirt'));
     const script = [
       'set -e',
       ...FOLDERS.flatMap((path) => [`mkdir -p ${path}`, `mount --bind '${inLab(path)}' ${path}`]),
       `if [ -e /dev/kvm ]; then mount --bind '${join(folder, 'nothing')}' /dev/kvm; mount -o remount,bind,ro /dev/kvm; fi`,
-      `while true; do libvirtd ${options.listen ? '--listen' : ''} || true; while [ -e '${join(folder, 'stay-down')}' ]; do sleep 0.05; done; done`,
+      // The pid file has a name of its own: libvirt's, in /run, is one for all.
+      `while true; do libvirtd --pid-file '${join(folder, 'pid')}' ${options.listen ? '--listen' : ''} || true; while [ -e '${join(folder, 'stay-down')}' ]; do sleep 0.05; done; done`,
     ].join('\n');
     const log = openSync(join(folder, 'log'), 'w');
     // The kernel ends unshare with this process, however it ends; unshare its child, and with it the whole namespace.
@@ -134,12 +139,30 @@ export class LabLibvirtd {
       .filter((pid) => namespaceOf(pid) === space && nameOf(pid) === name);
   }
 
+  /**
+   * Keeps what libvirt has found out about the builds of QEMU here, for the next libvirtd of a lab: asking them takes half a
+   * minute on a busy machine. libvirt itself looks whether it still holds.
+   */
+  async keepCapabilities(): Promise<void> {
+    const found = join(this.folder, 'var-cache-libvirt', 'qemu', 'capabilities');
+    await cached(
+      CAPABILITIES,
+      async (folder) => await cp(found, folder, { recursive: true, preserveTimestamps: true }),
+    );
+  }
+
   /** kill -9 of libvirtd itself; resolves when it is gone. A new one starts at once. */
   async kill(): Promise<void> {
     const pids = this.pids('libvirtd');
     for (const pid of pids) process.kill(pid, 'SIGKILL');
     while (this.pids('libvirtd').some((pid) => pids.includes(pid))) await sleep(5);
   }
+}
+
+async function useCapabilities(cache: string): Promise<void> {
+  const kept = join(cacheFolder(), CAPABILITIES);
+  if (!existsSync(kept)) return;
+  await cp(kept, join(cache, 'qemu', 'capabilities'), { recursive: true, preserveTimestamps: true });
 }
 
 function childrenOf(pid: number): number[] {

@@ -144,10 +144,15 @@ function portArgs(name: string, chardev: string): string[] {
   return ['-device', `virtserialport,chardev=${chardev},name=${name}`];
 }
 
+/** What the guest's kernel and its init are told. */
+export function kernelCommandLine(writers: number): string {
+  const kernel = 'console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on';
+  return `${kernel} blockferry.ports=${1 + writers}`;
+}
+
 function guestArgs(guest: NonNullable<CommandLineOptions['guest']>): string[] {
   const args = ['-kernel', guest.kernel, '-initrd', guest.initramfs];
-  const kernel = 'console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on';
-  args.push('-append', `${kernel} blockferry.ports=${1 + guest.writers.length}`);
+  args.push('-append', kernelCommandLine(guest.writers.length));
   args.push('-chardev', `file,id=console,path=${escapeValue(guest.console)}`, '-serial', 'chardev:console');
   args.push('-device', 'virtio-serial-pci,id=channels');
   args.push('-chardev', `socket,id=agent,path=${escapeValue(guest.agent)},server=on,wait=off`);

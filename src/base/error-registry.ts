@@ -642,9 +642,20 @@ export const ERRORS = {
     remedy: 'Start it with `-qmp unix:PATH,server=on,wait=off`; or run blockferry as root, which sees every socket.',
     exit: 'refused',
   },
+  VM_HAS_OBSTACLES: {
+    message: '{vm} cannot be moved as it is: {what}',
+    remedy:
+      'Remove what is named (`virsh snapshot-delete`, `checkpoint-delete`), or wait until its owner is done with it.',
+    exit: 'refused',
+  },
+  VM_NOT_RUNNING: {
+    message: '{vm} does not run',
+    remedy: 'Only running VMs are moved. Start it, or copy its images while it is off.',
+    exit: 'refused',
+  },
   VM_OF_LIBVIRT: {
     message: '{vm} (pid {pid}) is managed by libvirt, which has to know of every change to its disks',
-    remedy: 'VMs of libvirt are not moved yet: what is done behind its back, its definition would not know.',
+    remedy: 'Name the VM instead of its monitor: it is then moved through libvirt (--connect says which, as in virsh).',
     exit: 'refused',
   },
   VM_GONE: {

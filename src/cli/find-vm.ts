@@ -2,7 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { ferryError } from '../base/index.ts';
 import type { MigrationPlan } from '../migration/index.ts';
 import { formatQmpAddress, type QmpAddress } from '../qmp/index.ts';
-import { type DiscoveredVm, discoverQemu, processExists, QemuVm } from '../vm/index.ts';
+import { type DiscoveredVm, discoverQemu, LibvirtVm, processExists, QemuVm, type VirtualMachine } from '../vm/index.ts';
 import type { Cli } from './cli.ts';
 import { ownerOfMigration } from './migration-view.ts';
 import { openJournal } from './open-journal.ts';
@@ -14,20 +14,24 @@ export interface VmChoice {
   readonly vm?: string | undefined;
   /** `--qmp`. */
   readonly qmp?: string | undefined;
+  /** `--connect`: the libvirt that manages it. */
+  readonly connect?: string | undefined;
 }
 
 /**
  * Connects to the VM that the command line names.
  * @throws FerryError USAGE when it names none or two; NO_SUCH_VM, AMBIGUOUS_VM, VM_NO_MONITOR, VM_OF_LIBVIRT,
- *   MIGRATION_EXISTS, MIRRORED_SNAPSHOT; what `QemuVm.connect` throws
+ *   MIGRATION_EXISTS, MIRRORED_SNAPSHOT; what `QemuVm.connect` and `LibvirtVm.connect` throw
  */
-export async function connectVm(cli: Cli, choice: VmChoice): Promise<QemuVm> {
-  const { cwd, clock } = cli.surroundings;
-  const { address, vm } = await monitorOf(choice, await discoverQemu(), cwd);
-  const first = await unfinishedOf(cli, address, vm);
+export async function connectVm(cli: Cli, choice: VmChoice): Promise<VirtualMachine> {
+  await using rest = new AsyncDisposableStack();
+  const chosen = await choose(cli, choice);
+  if ('domain' in chosen) rest.use(chosen.domain);
+  const first = await unfinishedOf(cli, chosen);
   if (first !== undefined)
     throw ferryError('MIGRATION_EXISTS', { vm: first.vm, id: first.id, driver: driverOf(first) });
-  return await QemuVm.connect(address, { clock });
+  rest.move();
+  return 'domain' in chosen ? chosen.domain : await QemuVm.connect(chosen.address, { clock: cli.clock });
 }
 
 /**
@@ -35,8 +39,9 @@ export async function connectVm(cli: Cli, choice: VmChoice): Promise<QemuVm> {
  * @throws as `connectVm`, but for MIGRATION_EXISTS
  */
 export async function abandonedMigration(cli: Cli, choice: VmChoice): Promise<UnfinishedMigration | undefined> {
-  const { address, vm } = await monitorOf(choice, await discoverQemu(), cli.surroundings.cwd);
-  const found = await unfinishedOf(cli, address, vm);
+  const chosen = await choose(cli, choice);
+  await using _ = 'domain' in chosen ? chosen.domain : undefined;
+  const found = await unfinishedOf(cli, chosen);
   return found?.owner === 'none' ? found : undefined;
 }
 
@@ -54,13 +59,10 @@ export interface UnfinishedMigration {
  * would be refused for the wrong reason. And a VM that was started again since may run on old data. A mirrored snapshot is
  * its user's to end.
  */
-async function unfinishedOf(
-  cli: Cli,
-  address: QmpAddress,
-  vm: DiscoveredVm | undefined,
-): Promise<UnfinishedMigration | undefined> {
+async function unfinishedOf(cli: Cli, chosen: Chosen): Promise<UnfinishedMigration | undefined> {
   using journal = openJournal(cli);
-  const shown = formatQmpAddress(address);
+  const { vm } = chosen;
+  const shown = 'domain' in chosen ? chosen.domain.identity.address : formatQmpAddress(chosen.address);
   for (const { id, vm: known, plan } of journal.migrations({ unfinished: true })) {
     const same =
       (vm !== undefined && known.process.endsWith(`/${vm.pid}/${vm.startTime}`)) ||
@@ -79,13 +81,38 @@ function driverOf({ owner }: UnfinishedMigration): string {
   return `which ${owner === 'unknown' ? 'somebody' : `process ${owner}`} drives`;
 }
 
-interface Chosen {
-  readonly address: QmpAddress;
-  /** The process, where the kernel tells. */
-  readonly vm?: DiscoveredVm;
+type Chosen =
+  /** A monitor, and the process behind it where the kernel tells. */
+  | { readonly address: QmpAddress; readonly vm?: DiscoveredVm }
+  /** A VM of libvirt, connected to: several clients may be. */
+  | { readonly domain: LibvirtVm; readonly vm?: DiscoveredVm };
+
+/** The libvirt that is meant where none is named, as for virsh; root's own where nothing says another. */
+export function libvirtUri(cli: Cli, connect: string | undefined): string {
+  return connect ?? cli.surroundings.env['LIBVIRT_DEFAULT_URI'] ?? 'qemu:///system';
 }
 
-async function monitorOf({ vm, qmp }: VmChoice, there: readonly DiscoveredVm[], cwd: string): Promise<Chosen> {
+/** A VM that libvirt manages is driven through libvirt, any other one over its monitor. */
+async function choose(cli: Cli, choice: VmChoice): Promise<Chosen> {
+  const there = await discoverQemu();
+  const { vm, qmp, connect } = choice;
+  if (connect !== undefined && qmp !== undefined) {
+    throw ferryError('USAGE', { what: 'give --connect or --qmp, not both' });
+  }
+  const named = vm === undefined || qmp !== undefined || connect !== undefined ? undefined : chooseVm(vm, there);
+  if (vm === undefined || (connect === undefined && named?.managedBy !== 'libvirt')) {
+    return await monitorOf(choice, there, cli.surroundings.cwd);
+  }
+  const domain = await LibvirtVm.connect(libvirtUri(cli, connect), named?.uuid ?? vm, { clock: cli.clock });
+  const found = there.find(({ pid }) => pid === domain.identity.pid);
+  return { domain, ...(found && { vm: found }) };
+}
+
+async function monitorOf(
+  { vm, qmp }: VmChoice,
+  there: readonly DiscoveredVm[],
+  cwd: string,
+): Promise<{ readonly address: QmpAddress; readonly vm?: DiscoveredVm }> {
   if (vm !== undefined && qmp !== undefined) {
     throw ferryError('USAGE', { what: 'give the VM by its name or by --qmp, not both' });
   }

@@ -30,16 +30,17 @@ export function buildProgram(execute: Execute, version: string): Command {
 
   program
     .command('discover')
-    .description('List the QEMU virtual machines of this host with their monitors and disks.')
-    .action((_, command) =>
-      execute(command.optsWithGlobals(), async () => (await import('./commands/discover.ts')).discover()),
+    .description('List the QEMU virtual machines of this host, those of libvirt too, with their monitors and disks.')
+    .addOption(connectOption())
+    .action(({ connect }, command) =>
+      execute(command.optsWithGlobals(), async () => (await import('./commands/discover.ts')).discover(connect)),
     );
 
   withMigrationOptions(program.command('plan'))
     .description('Show what `migrate` would do with the same options, or why it refuses. Touches nothing.')
     .action((vm, options, command) =>
       execute(command.optsWithGlobals(), async () =>
-        (await import('./commands/plan.ts')).plan({ vm, qmp: options.qmp }, options),
+        (await import('./commands/plan.ts')).plan({ vm, ...options }, options),
       ),
     );
 
@@ -54,7 +55,7 @@ export function buildProgram(execute: Execute, version: string): Command {
     .option('-y, --yes', 'do not ask before it begins; needed where there is no terminal')
     .action((vm, options, command) =>
       execute(command.optsWithGlobals(), async () =>
-        (await import('./commands/migrate.ts')).migrate({ vm, qmp: options.qmp }, options),
+        (await import('./commands/migrate.ts')).migrate({ vm, ...options }, options),
       ),
     );
 
@@ -158,12 +159,20 @@ export function buildProgram(execute: Execute, version: string): Command {
 const ID = 'the id of a migration, or the beginning of it';
 
 // The return type is what extra-typings infers: to write it down would be to repeat every option.
+function connectOption() {
+  return new Option(
+    '-c, --connect <URI>',
+    'the libvirt that manages the VM, as for virsh; default: LIBVIRT_DEFAULT_URI, else qemu:///system',
+  );
+}
+
 function withMigrationOptions<Own extends OptionValues, Global extends OptionValues>(
   command: Command<[], Own, Global>,
 ) {
   return command
     .argument('[VM]', 'the name or the UUID of a VM on this host')
     .option('--qmp <SOCKET>', 'the VM by its QMP socket instead: PATH or HOST:PORT')
+    .addOption(connectOption())
     .option('--to <DIR>', 'the folder on the target storage')
     .addOption(
       new Option('--disk <ID[=DIR]>', 'move this disk, to a folder of its own; repeatable')

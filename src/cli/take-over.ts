@@ -2,7 +2,14 @@ import { hostname } from 'node:os';
 import { ferryError, isFerryError, messageOf } from '../base/index.ts';
 import { Journal, type Migration as JournalRow, stateDirectory } from '../journal/index.ts';
 import { Migration, type MigrationDeps, type MigrationPlan, type Outcome, recoverOffline } from '../migration/index.ts';
-import { isOfThisBoot, processExists, QemuVm } from '../vm/index.ts';
+import {
+  isOfThisBoot,
+  LibvirtVm,
+  processExists,
+  QemuVm,
+  redirectDefinition,
+  type VirtualMachine,
+} from '../vm/index.ts';
 import type { Cli } from './cli.ts';
 import { drive, migrationDeps } from './drive.ts';
 import { endingResult } from './exit-status.ts';
@@ -45,9 +52,13 @@ export async function isAlive({ id, vm }: JournalRow): Promise<boolean> {
 }
 
 /** The VM has ended, or died: its disks are brought to where it can be started from. */
-export async function recoverDisks(cli: Cli, journal: Journal, { id, plan }: JournalRow): Promise<Outcome> {
+export async function recoverDisks(cli: Cli, journal: Journal, { id, plan, vm }: JournalRow): Promise<Outcome> {
   cli.renderer.begin(plan as MigrationPlan);
-  return await recoverOffline(id, { journal, onEvent: (event) => cli.renderer.event(event) });
+  const redefine = async (files: ReadonlyMap<string, string>): Promise<void> => {
+    await redirectDefinition(vm.address, vm.uuid, files);
+  };
+  const onEvent = cli.renderer.event.bind(cli.renderer);
+  return await recoverOffline(id, { journal, onEvent, ...(isLibvirtUri(vm.address) && { redefine }) });
 }
 
 /** A migration that this process drives now, with its connection to the VM. */
@@ -64,12 +75,19 @@ export async function take(cli: Cli, journal: Journal, row: JournalRow, deps: Pa
   return { migration, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-async function reconnect(cli: Cli, journal: Journal, { id, vm }: JournalRow): Promise<QemuVm> {
+/** The journal has the path of a monitor, or `HOST:PORT`; of a VM of libvirt it has the URI. */
+function isLibvirtUri(address: string): boolean {
+  return /^[a-z][a-z0-9+]*:\/\//.test(address);
+}
+
+async function reconnect(cli: Cli, journal: Journal, { id, vm }: JournalRow): Promise<VirtualMachine> {
   const { name, address } = vm;
-  let there: QemuVm;
+  let there: VirtualMachine;
   const limit = AbortSignal.timeout(GREET_WITHIN_MS);
   try {
-    there = await QemuVm.connect(parseQmpAddress(address, '/'), { clock: cli.clock, signal: limit });
+    there = isLibvirtUri(address)
+      ? await LibvirtVm.connect(address, vm.uuid, { clock: cli.clock })
+      : await QemuVm.connect(parseQmpAddress(address, '/'), { clock: cli.clock, signal: limit });
   } catch (error) {
     const silent = limit.aborted && error === limit.reason;
     if (!silent && !isFerryError(error, 'QMP_NO_SOCKET', 'QMP_REFUSED', 'VM_PROCESS_UNKNOWN')) throw error;

@@ -35,9 +35,18 @@ export {
 export { type SnapshotSummary, summarizeSnapshot } from './parse/summary.ts';
 export type { SchemaMirror } from './schema/hunk.ts';
 export { loadSnapshotSchema, SCHEMA_FOLDER, type SchemaOptions, SnapshotSchema } from './schema/schema.ts';
-export { MAX_DOCUMENT_BYTES, type ReadOptions } from './xml/document.ts';
+export { MAX_DOCUMENT_BYTES, type ReadDocument, type ReadOptions, readXml } from './xml/document.ts';
 export { selectNodes, wrapNodes } from './xml/select-nodes.ts';
-export type { XmlAttribute, XmlChild, XmlElement, XmlMarkup } from './xml/tree.ts';
+export {
+  childNamed,
+  property,
+  select,
+  textOf,
+  type XmlAttribute,
+  type XmlChild,
+  type XmlElement,
+  type XmlMarkup,
+} from './xml/tree.ts';
 export { type CreateAsArguments, createAsXml } from './spec/create-as.ts';
 export { type DiskSpec, parseDiskSpec } from './spec/disk-spec.ts';
 export { type MemSpec, parseMemSpec } from './spec/mem-spec.ts';

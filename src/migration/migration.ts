@@ -245,6 +245,7 @@ export class Migration implements AsyncDisposable {
       committed: journal.commitRecord(id, 'pivot') !== undefined,
       goal: journal.migration(id).goal,
       request,
+      mirrorLast: this.plan.suspendedSwap ?? false,
     };
   }
 

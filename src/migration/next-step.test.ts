@@ -30,6 +30,16 @@ describe('next step', () => {
     });
   });
 
+  test('mirrors last where the chain has to be there first, and undoes it first', () => {
+    const steps = { prepare: 'done', snapshot: 'done' } as const;
+    expect(nextStep(progress(steps, { mirrorLast: true }))).toEqual({ kind: 'do', step: 'copy' });
+    expect(stepsOf({ verify: true, fold: true }, true).join()).toBe(
+      'prepare,snapshot,copy,verify,attach,mirror,pivot,fold,clean',
+    );
+    const mirrored = { ...steps, copy: 'done', verify: 'done', attach: 'done', mirror: 'done' } as const;
+    expect(nextStep(progress(mirrored, { mirrorLast: true, goal: 'back' }))).toEqual({ kind: 'undo', step: 'mirror' });
+  });
+
   test('undoes the last step that was begun', () => {
     const steps = { prepare: 'done', snapshot: 'done', mirror: 'intended' } as const;
     expect(nextStep(progress(steps, { goal: 'back' }))).toEqual({ kind: 'undo', step: 'mirror' });

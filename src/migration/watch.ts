@@ -1,5 +1,6 @@
 import { ferryError, formatSize, messageOf } from '../base/index.ts';
 import { checkDisks } from './swap/group-health.ts';
+import { begunJobs } from './swap/job-group.ts';
 import { checkMirrors } from './swap/mirror-health.ts';
 import type { Run } from './run.ts';
 
@@ -30,7 +31,8 @@ async function watch(run: Run, fault: AbortController, over: AbortSignal): Promi
   while (!over.aborted) {
     try {
       await checkDisks(run);
-      await checkMirrors(run);
+      // Where they start last, there are none yet while the chain is copied.
+      if (mirrorsBegun(run)) await checkMirrors(run);
       await checkSpace(run);
     } catch (error) {
       fault.abort(error);
@@ -39,6 +41,11 @@ async function watch(run: Run, fault: AbortController, over: AbortSignal): Promi
     // The sleep ends early when the work is over; that is no error of anybody's.
     await run.clock.sleep(LOOK_EVERY_MS, over).catch(messageOf);
   }
+}
+
+function mirrorsBegun(run: Run): boolean {
+  const mirrors = run.plan.disks.map(({ jobs }) => jobs.mirror);
+  return !run.plan.suspendedSwap || begunJobs(run, mirrors).length > 0;
 }
 
 /**

@@ -8,6 +8,9 @@ export {
   type TargetChain,
   type VirtualMachine,
 } from './virtual-machine.ts';
+export { redirectDefinition } from './libvirt/definition.ts';
+export { formatJobName, type JobName } from './libvirt/job-name.ts';
+export { LibvirtVm } from './libvirt/libvirt-vm.ts';
 export { QemuVm } from './qemu/qemu-vm.ts';
 export { type DiscoveredSocket, type DiscoveredVm, discoverQemu } from './qemu/discover.ts';
 export { isOfThisBoot, processExists } from './qemu/process-exists.ts';

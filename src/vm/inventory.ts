@@ -93,4 +93,8 @@ export interface Inventory {
   readonly nodes: readonly string[];
   /** Nodes of this VM's disks that more than one parent uses, for instance a base below two disks. */
   readonly sharedNodes: readonly string[];
+  /** `files`: whoever manages the VM names nodes for itself, so that here a node's name is its file. Default: QEMU's names. */
+  readonly naming?: 'files';
+  /** What would not survive a move of the disks, in words; none where it is absent. */
+  readonly obstacles?: readonly string[];
 }

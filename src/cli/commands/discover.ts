@@ -1,7 +1,8 @@
 import { EXIT, formatSize, isFerryError, messageOf } from '../../base/index.ts';
 import { formatQmpAddress } from '../../qmp/index.ts';
-import { type DiscoveredVm, type Disk, discoverQemu, QemuVm } from '../../vm/index.ts';
+import { type DiscoveredVm, type Disk, discoverQemu, LibvirtVm, QemuVm, type VirtualMachine } from '../../vm/index.ts';
 import type { Action } from '../cli.ts';
+import { libvirtUri } from '../find-vm.ts';
 import { table } from '../terminal/table.ts';
 import { count, type Paint, printable } from '../terminal/text.ts';
 
@@ -40,11 +41,14 @@ const COLUMNS = [
   { title: 'IMAGE' },
 ] as const;
 
-/** `blockferry discover`: the QEMU processes of this host, their monitors, and their disks. */
-export function discover(): Action {
+/**
+ * `blockferry discover`: the QEMU processes of this host, their monitors, and their disks; those of libvirt are asked
+ * through it.
+ */
+export function discover(connect?: string): Action {
   return async (cli) => {
     const found = await discoverQemu();
-    const reports = await Promise.all(found.map(report));
+    const reports = await Promise.all(found.map((vm) => report(vm, libvirtUri(cli, connect))));
     cli.show('vm', reports, () =>
       reports.flatMap((vm, index) => [...(index > 0 ? [''] : []), ...vmLines(vm, cli.width, cli.paint)]),
     );
@@ -54,16 +58,21 @@ export function discover(): Action {
   };
 }
 
-async function report({ qmp, ...vm }: DiscoveredVm): Promise<VmReport> {
+async function report({ qmp, ...vm }: DiscoveredVm, uri: string): Promise<VmReport> {
   const monitors = qmp.map(({ heldBy, inUse, ...address }) => ({
     address: formatQmpAddress(address),
     ...(heldBy && { heldBy }),
     ...(inUse !== undefined && { inUse }),
   }));
   const [socket] = qmp.filter(({ heldBy, inUse }) => heldBy === undefined && inUse !== true);
-  if (socket === undefined) return { ...vm, monitors, unknown: whyNotAsked({ ...vm, qmp }) };
+  const limit = { signal: AbortSignal.timeout(ASK_WITHIN_MS) };
+  const connecting: Promise<VirtualMachine> | undefined =
+    vm.managedBy === 'libvirt' && vm.uuid !== undefined
+      ? LibvirtVm.connect(uri, vm.uuid, limit)
+      : socket && QemuVm.connect(socket, limit);
+  if (connecting === undefined) return { ...vm, monitors, unknown: whyNotAsked({ ...vm, qmp }) };
   try {
-    await using connection = await QemuVm.connect(socket, { signal: AbortSignal.timeout(ASK_WITHIN_MS) });
+    await using connection = await connecting;
     const { status, version, disks } = await connection.inventory();
     return { ...vm, monitors, status, version, disks: disks.map(diskReport) };
   } catch (error) {

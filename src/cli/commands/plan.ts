@@ -1,6 +1,6 @@
 import { EXIT } from '../../base/index.ts';
 import { makePlan, type MigrationPlan, planRefused, takeSurvey } from '../../migration/index.ts';
-import type { QemuVm } from '../../vm/index.ts';
+import type { VirtualMachine } from '../../vm/index.ts';
 import type { Action, Cli } from '../cli.ts';
 import { connectVm, type VmChoice } from '../find-vm.ts';
 import { type MigrationOptions, migrationRequest } from '../migration-options.ts';
@@ -23,7 +23,7 @@ export function plan(choice: VmChoice, options: MigrationOptions): Action {
  * Looks, and decides what a migration will do.
  * @throws FerryError PLAN_REFUSED
  */
-export async function planMigration(cli: Cli, vm: QemuVm, options: MigrationOptions): Promise<MigrationPlan> {
+export async function planMigration(cli: Cli, vm: VirtualMachine, options: MigrationOptions): Promise<MigrationPlan> {
   const { disks } = await vm.inventory();
   const request = migrationRequest(options, disks, cli.surroundings.cwd);
   const { plan: made, refusals } = makePlan(await takeSurvey(vm, request, cli.clock));

@@ -29,6 +29,32 @@ describe('the plan', () => {
     ]);
   });
 
+  test('names nodes by their files where the VM does, and mirrors last', () => {
+    const survey = sampleSurvey(shared);
+    const plan = planOf({ ...survey, inventory: { ...survey.inventory, naming: 'files' } });
+    const [disk] = plan.disks;
+    expect(plan.suspendedSwap).toBe(true);
+    expect(disk?.nodes).toMatchObject({
+      source: disk?.sourceOverlay,
+      mirror: disk?.targetOverlay,
+      base: '/big/a.qcow2',
+    });
+    expect(disk?.jobs).toEqual({
+      mirror: `copy a ${disk?.sourceOverlay} -> ${disk?.targetOverlay}`,
+      fold: `commit a ${disk?.targetOverlay} -> /big/a.qcow2`,
+      foldBack: `commit a ${disk?.sourceOverlay} -> /fast/a.qcow2`,
+    });
+    expect(planOf(survey).suspendedSwap).toBeUndefined();
+  });
+
+  test('what would not survive the move is a reason to refuse', () => {
+    const survey = sampleSurvey(shared);
+    const { refusals } = makePlan({ ...survey, inventory: { ...survey.inventory, obstacles: ["the snapshot 's'"] } });
+    expect(refusals.map(({ code, fields }) => [code, fields['what']])).toEqual([
+      ['VM_HAS_OBSTACLES', "the snapshot 's'"],
+    ]);
+  });
+
   test('copies a shared base once to each folder', () => {
     const [a, b] = shared;
     if (a === undefined || b === undefined) throw new Error('two disks');

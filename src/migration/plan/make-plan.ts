@@ -1,6 +1,7 @@
 import { basename, dirname, join } from 'node:path';
 import { type FerryError, ferryError, formatSize } from '../../base/index.ts';
 import type { ImageInfo } from '../../image/index.ts';
+import { formatJobName } from '../../vm/index.ts';
 import { chooseDisks } from './choose-disks.ts';
 import type { MigrationPlan, PlannedCopy, PlannedDisk, PlannedStorage, SourceFile } from './plan.ts';
 import { refusals } from './refusals.ts';
@@ -9,8 +10,10 @@ import { targetBacking } from './target-backing.ts';
 
 /** Bytes per second that a copy is taken to reach where no limit is given. A guess for the estimate, never a limit. */
 const ASSUMED_COPY_RATE = 100 * 2 ** 20;
-/** What the swap itself takes; measured at 6-22 ms for one disk and 37-72 ms for 16. */
-const HOLD_MS = { first: 8, further: 4 } as const;
+/**
+ * What the swap itself takes. Over QMP measured at 6-22 ms for one disk and 37-72 ms for 16.
+ */
+const HOLD_MS = { nodes: { first: 8, further: 4 }, files: { first: 60, further: 25 } } as const;
 /** What is asked for beyond the estimate: some share of it, and never less than this. */
 const MARGIN = { share: 0.05, atLeast: 16 * 2 ** 20 } as const;
 
@@ -33,6 +36,7 @@ export function makePlan(survey: Survey): PlanResult {
   const rate = request.bandwidth > 0 ? request.bandwidth : ASSUMED_COPY_RATE;
   const seconds = 3 + (copyBytes * (request.verify ? 2 : 1)) / rate;
   const storages = planStorages(survey, copies, seconds);
+  const hold = HOLD_MS[inventory.naming ?? 'nodes'];
   const plan: MigrationPlan = {
     version: 1,
     id,
@@ -41,10 +45,11 @@ export function makePlan(survey: Survey): PlanResult {
     disks,
     copies,
     sourceFiles: planSourceFiles(survey, disks, copies),
+    ...(inventory.naming === 'files' && { suspendedSwap: true }),
     left: chooseDisks(inventory.disks, request).left,
     storages,
     notes: planNotes(survey),
-    estimate: { copyBytes, writeRate, seconds, holdMs: HOLD_MS.first + HOLD_MS.further * (disks.length - 1) },
+    estimate: { copyBytes, writeRate, seconds, holdMs: hold.first + hold.further * (disks.length - 1) },
   };
   const tooLittle = spaceRefusals(storages);
   return tooLittle.length > 0 ? { refusals: tooLittle } : { plan, refusals: [] };
@@ -61,20 +66,32 @@ function planDisk(survey: Survey, { disk, folder, chain }: SurveyedDisk, index: 
   const [image] = disk.images;
   if (active === undefined || image === undefined || folder === undefined)
     throw new Error('refused disks have no plan');
-  // Node and job names have at most 31 characters in QEMU.
-  const name = (role: string): string => `bf-${id}-${role}${index}`;
   const overlay = `blockferry-${id}-${index}.overlay.qcow2`;
+  const files = {
+    target: targetOf(folder, active),
+    sourceOverlay: join(dirname(active.realPath), overlay),
+    targetOverlay: join(folder, overlay),
+  };
   return {
     id: disk.id,
     size: disk.size,
     folder,
     active: { node: image.node, path: active.path, realPath: active.realPath, format: formatOf(active) },
     depth: chain.length - 1,
-    target: targetOf(folder, active),
-    sourceOverlay: join(dirname(active.realPath), overlay),
-    targetOverlay: join(folder, overlay),
+    ...files,
     owner: active.owner,
     settings: disk.settings,
+    ...(survey.inventory.naming === 'files' ? fileNames(disk.id, active.path, files) : nodeNames(id, index)),
+    oldNodes: disk.images.flatMap(({ node, fileNode }) => [node, fileNode]).filter((node) => !node.startsWith('#')),
+  };
+}
+
+type Names = Pick<PlannedDisk, 'nodes' | 'jobs'>;
+
+/** Node and job names have at most 31 characters in QEMU. */
+function nodeNames(id: string, index: number): Names {
+  const name = (role: string): string => `bf-${id}-${role}${index}`;
+  return {
     nodes: {
       source: name('src'),
       sourceFile: name('srcfile'),
@@ -83,7 +100,28 @@ function planDisk(survey: Survey, { disk, folder, chain }: SurveyedDisk, index: 
       base: name('base'),
     },
     jobs: { mirror: name('mirror'), fold: name('fold'), foldBack: name('back') },
-    oldNodes: disk.images.flatMap(({ node, fileNode }) => [node, fileNode]).filter((node) => !node.startsWith('#')),
+  };
+}
+
+/** Where nodes are named by their files, and jobs by what they do to a disk. */
+function fileNames(
+  disk: string,
+  active: string,
+  { target, sourceOverlay, targetOverlay }: Pick<PlannedDisk, 'target' | 'sourceOverlay' | 'targetOverlay'>,
+): Names {
+  return {
+    nodes: {
+      source: sourceOverlay,
+      sourceFile: sourceOverlay,
+      mirror: targetOverlay,
+      mirrorFile: targetOverlay,
+      base: target,
+    },
+    jobs: {
+      mirror: formatJobName({ kind: 'copy', disk, from: sourceOverlay, to: targetOverlay }),
+      fold: formatJobName({ kind: 'commit', disk, from: targetOverlay, to: target }),
+      foldBack: formatJobName({ kind: 'commit', disk, from: sourceOverlay, to: active }),
+    },
   };
 }
 
@@ -236,7 +274,7 @@ function planNotes({ inventory, request, disks }: Survey): string[] {
     );
   }
   if (!request.verify) notes.push('the copies are not read back and compared');
-  if (!request.leaveLink) {
+  if (!request.leaveLink && inventory.naming !== 'files') {
     const [first] = disks.flatMap(({ chain }) => chain.slice(0, 1));
     if (first) notes.push(`the VM's own start command still names ${first.path}: change it, or use --leave-link`);
   }

@@ -95,6 +95,11 @@ export interface MigrationPlan {
   /** Of a mirrored snapshot that is being ended: the images that its user has copied, with symbolic links followed. */
   readonly copiedByUser?: readonly string[];
   readonly sourceFiles: readonly SourceFile[];
+  /**
+   * The VM is suspended for the swap, and its disks go over one by one meanwhile; the chain has to be on the target before
+   * the mirrors start. So it is with libvirt. Default: they start first, and go over together.
+   */
+  readonly suspendedSwap?: boolean;
   /** Drives that stay where they are, and why. */
   readonly left: readonly { readonly disk: string; readonly reason: string }[];
   readonly storages: readonly PlannedStorage[];

@@ -17,6 +17,9 @@ export function refusals(survey: Survey): FerryError[] {
     const jobs = inventory.jobs.map(({ id, type, status }) => `${id} (${type}, ${status})`).join(', ');
     found.push(ferryError('VM_HAS_JOB', { vm, jobs }));
   }
+  if (inventory.obstacles !== undefined) {
+    found.push(ferryError('VM_HAS_OBSTACLES', { vm, what: inventory.obstacles.join('; ') }));
+  }
   if (disks.length === 0 && survey.unknown.length === 0) {
     const { left } = chooseDisks(inventory.disks, survey.request);
     const reasons = left.map(({ disk, reason }) => `${disk}: ${reason}`).join('; ');

@@ -17,6 +17,11 @@ export interface OfflineDeps {
   /** Default: this host. */
   readonly host?: Host;
   readonly onEvent?: (event: MigrationEvent) => void;
+  /**
+   * Brings the VM's definition up to date, where somebody keeps one: which file to start from, for each name that it may
+   * have. May be called again.
+   */
+  readonly redefine?: (files: ReadonlyMap<string, string>) => Promise<void>;
 }
 
 /** The merge is written down under this name, among the steps. */
@@ -53,6 +58,7 @@ export async function recoverOffline(id: string, deps: OfflineDeps): Promise<Out
       verdict.truth === 'source'
         ? await backAtSource({ journal, host, plan, emit }, verdict)
         : await onTarget({ journal, host, plan, emit }, verdict);
+    await deps.redefine?.(startFiles(plan, verdict));
     const { kind, message } = outcome;
     // Both or none: what is finished is not given to a person for an event that could not be written.
     journal.transaction(() => {
@@ -142,6 +148,16 @@ async function onTarget(scene: Scene, { overlay }: OfflineVerdict): Promise<Ende
     kind: 'done',
     message: `QEMU of ${vm.name} is gone; the disks had been swapped, with every acknowledged write: start it from ${from}${linked}`,
   };
+}
+
+/** The file to start each disk from, for every name that it had while the migration lasted. */
+function startFiles({ disks }: MigrationPlan, { truth, overlay }: OfflineVerdict): ReadonlyMap<string, string> {
+  return new Map(
+    disks.flatMap(({ active, target, sourceOverlay, targetOverlay }) => {
+      const start = truth === 'source' ? active.path : overlay === 'keep' ? targetOverlay : target;
+      return [active.path, target, sourceOverlay, targetOverlay].map((name) => [name, start] as const);
+    }),
+  );
 }
 
 /** Source files that somebody has gone on with, as `DEV:INO`, and how that is known. */

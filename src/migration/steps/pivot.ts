@@ -73,7 +73,7 @@ function mirrorGroup(run: Run): Group {
     async attach() {
       await vm.attach(plan.disks.map(chainOf));
       // The last look before the record: what was changed since the first would make QEMU refuse to finalize.
-      await checkDisks(run);
+      await checkDisks(run, plan.suspendedSwap ? 'mirror' : 'source');
     },
   };
 }

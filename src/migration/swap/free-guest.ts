@@ -1,5 +1,5 @@
 import type { CommitKind } from '../../journal/index.ts';
-import { cancelGroup, jobGroup } from './job-group.ts';
+import { begunJobs, cancelGroup, jobGroup } from './job-group.ts';
 import type { Run } from '../run.ts';
 import { isVmStopped, wakeVm } from './vm-stop.ts';
 
@@ -25,7 +25,7 @@ export async function freeGuest(run: Run): Promise<FreedGroup | undefined> {
   ] as const;
   let freed: FreedGroup | undefined;
   for (const { kind, ids } of groups) {
-    const jobs = await vm.jobs(ids);
+    const jobs = await vm.jobs(begunJobs(run, ids));
     const committed = journal.commitRecord(plan.id, kind) !== undefined;
     const held = jobs.some(({ status }) => status === 'waiting' || status === 'pending');
     // Processors that were stopped without a record: jobs that have not drained yet, or that were just being started and

@@ -7,13 +7,17 @@ import type { Run } from '../run.ts';
  * Looks whether every disk of the VM is still what the snapshot made of it. Whoever else may change a VM's disks (a person at
  * another monitor, a backup program that puts a filter above one, an unplugged device) does not ask us; and a swap that QEMU
  * refuses for one disk of the group when its record is written already would leave that disk behind.
+ * @param side what the snapshot made of it, or what a swap of a suspended VM has just made of it
  * @throws FerryError DISK_CHANGED
  */
-export async function checkDisks({ plan, vm }: Pick<Run, 'plan' | 'vm'>): Promise<void> {
+export async function checkDisks(
+  { plan, vm }: Pick<Run, 'plan' | 'vm'>,
+  side: 'source' | 'mirror' = 'source',
+): Promise<void> {
   const active = await Promise.all(plan.disks.map(({ id }) => vm.activeNode(id)));
   for (const [index, { id, nodes }] of plan.disks.entries()) {
     const node = active[index];
-    if (node === nodes.source) continue;
+    if (node === nodes[side]) continue;
     const what =
       node === undefined
         ? 'it was unplugged from the VM'

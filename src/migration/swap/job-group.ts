@@ -18,8 +18,17 @@ export function jobGroup(run: Run, jobs: readonly string[]): Pick<Group, 'hold' 
 
 /** Ends the jobs without a swap, and lets the guest go on. */
 export async function cancelGroup(run: Run, jobs: readonly string[]): Promise<void> {
-  await run.vm.cancel(jobs);
+  await run.vm.cancel(begunJobs(run, jobs));
   await wakeVm(run);
+}
+
+/**
+ * Those of the jobs that the ledger has. The others were never begun, or are over: a VM that knows its jobs only by what
+ * its disks run on could not tell the two apart.
+ */
+export function begunJobs({ ledger }: Run, jobs: readonly string[]): readonly string[] {
+  const begun = new Set(ledger.live('job'));
+  return jobs.filter((job) => begun.has(job));
 }
 
 /** Takes a swap whose record is written to its end: whatever is still held goes forward. */

@@ -1,0 +1,116 @@
+/** The commands on VMs of libvirt. The guests are not waited for: their QEMU and their disks are all that is needed. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { copying, find } from '../../lab/cli-scene.ts';
+import { Lab, LabDomain, LabLibvirtd } from '../../lab/index.ts';
+import { run } from '../base/index.ts';
+import { Blockferry } from './testing/blockferry.ts';
+
+const MiB = 2 ** 20;
+let lab: Lab;
+let daemon: LabLibvirtd;
+
+beforeAll(async () => {
+  lab = await Lab.open({ name: 'libvirt-cli' });
+  daemon = await LabLibvirtd.start(lab);
+});
+afterAll(async () => await lab[Symbol.asyncDispose]());
+
+interface Place {
+  readonly domain: LabDomain;
+  readonly source: string;
+  readonly target: string;
+  /** The options of every command. */
+  readonly common: readonly string[];
+}
+
+async function place(name: string, persistent: boolean): Promise<Place> {
+  const source = await lab.storage(`${name} it's <"source">`);
+  const target = await lab.storage(`${name} & target`);
+  const path = join(source, 'a.qcow2');
+  await lab.image({ path, format: 'qcow2', size: 32 * MiB, fill: { bytes: 8 * MiB, seed: 1 } });
+  const disks = [
+    { id: 'vda', path, format: 'qcow2' as const },
+    { id: 'hda', cdrom: true },
+  ];
+  const domain = await LabDomain.start(lab, daemon, { name, disks, persistent });
+  return { domain, source, target, common: ['--state-dir', join(lab.folder, `${name}-state`)] };
+}
+
+const virsh = async (...args: string[]): Promise<string> =>
+  (await run('virsh', ['-q', '-c', daemon.uri(), ...args])).stdout;
+
+/** One that was killed while it copied. */
+async function killedCopying({ domain, target, common }: Place): Promise<void> {
+  const options = ['--to', target, '--bwlimit', '512k', '--yes', '--json', '--connect', daemon.uri()];
+  const migration = Blockferry.start('migrate', domain.name, ...options, ...common);
+  await copying(migration);
+  migration.kill('SIGKILL');
+  await migration.ended;
+}
+
+describe('a transient VM', () => {
+  let here: Place;
+  beforeAll(async () => {
+    here = await place('transient', false);
+  });
+
+  test('discover shows it as libvirt knows it', async () => {
+    const { status, lines } = await Blockferry.json('discover', '--connect', daemon.uri());
+    const vm = lines.find((line) => line.type === 'vm' && line['name'] === 'transient');
+    expect([status, vm]).toMatchObject([
+      0,
+      {
+        managedBy: 'libvirt',
+        status: 'running',
+        disks: [
+          { id: 'vda', size: 32 * MiB, format: 'qcow2', image: join(here.source, 'a.qcow2') },
+          { id: 'hda', removable: true },
+        ],
+      },
+    ]);
+  });
+
+  test('plan: what stays, and that it is suspended; its own monitor is refused', async () => {
+    const asked = ['plan', 'transient', '--to', here.target, '--connect', daemon.uri(), ...here.common];
+    const { status, stdout } = await Blockferry.run(...asked);
+    expect([status, stdout]).toEqual([0, expect.stringContaining('hda')]);
+    expect(await readdir(here.target)).toEqual([]);
+    const { lines } = await Blockferry.json('discover', '--connect', daemon.uri());
+    const vm = lines.find((line) => line['name'] === 'transient') as unknown as { monitors: { address: string }[] };
+    const byMonitor = ['plan', '--qmp', vm.monitors[0]?.address ?? '', '--to', here.target, ...here.common];
+    const refused = await Blockferry.run(...byMonitor);
+    expect([refused.status, refused.stderr]).toEqual([3, expect.stringContaining('managed by libvirt')]);
+  });
+
+  test('migrate is killed while it copies; recover sees it through', async () => {
+    await killedCopying(here);
+    const second = ['migrate', 'transient', '--to', here.target, '--connect', daemon.uri(), ...here.common];
+    expect((await Blockferry.run(...second)).stderr).toContain('--yes');
+    const { status, lines } = await Blockferry.json('recover', ...here.common);
+    expect([status, find(lines, 'result')], JSON.stringify(lines.at(-1))).toMatchObject([0, { outcome: 'done' }]);
+    expect(await virsh('domblklist', 'transient')).toContain(join(here.target, 'a.qcow2'));
+    expect([await readdir(here.source), await readdir(here.target)]).toEqual([[], ['a.qcow2']]);
+    expect(await virsh('domstate', 'transient')).toContain('running');
+    await virsh('destroy', 'transient');
+  });
+});
+
+describe('a persistent VM whose QEMU dies', () => {
+  test('before the swap: the source has all, and the definition names it again', async () => {
+    const here = await place('dies', true);
+    await killedCopying(here);
+    expect(await virsh('domblklist', 'dies', '--inactive')).toContain('.overlay.qcow2');
+    await here.domain.vm.kill();
+    const { status, lines } = await Blockferry.json('recover', ...here.common);
+    expect([status, find(lines, 'result')], JSON.stringify(lines.at(-1))).toMatchObject([
+      0,
+      { outcome: 'rolled-back' },
+    ]);
+    expect([await readdir(here.source), await readdir(here.target)]).toEqual([['a.qcow2'], []]);
+    await virsh('start', 'dies');
+    expect(await virsh('domblklist', 'dies')).toContain(join(here.source, 'a.qcow2'));
+    await virsh('destroy', 'dies');
+  });
+});

@@ -1,0 +1,196 @@
+/** Migrations of VMs of a real libvirtd: real guests under load, transient and persistent. */
+import { readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadedVm, type LoadedVm, migrate, takeOver } from '../../lab/engine.ts';
+import { Lab, LabDomain, type LabDisk, LabLibvirtd } from '../../lab/index.ts';
+import { run } from '../base/index.ts';
+import { BLOCK_JOB_ABORT, LibvirtClient } from '../libvirt/index.ts';
+import { Journal } from '../journal/index.ts';
+import { noteStop } from './swap/vm-stop.ts';
+import { STEP, type StepTable } from './steps/index.ts';
+
+const MiB = 2 ** 20;
+/** Not root, so that what libvirt gives to its QEMU can be told from what it does not. */
+const QEMU_USER = 65_534;
+
+let lab: Lab;
+let daemon: LabLibvirtd;
+let domain: LabDomain;
+
+beforeAll(async () => {
+  lab = await Lab.open({ name: 'libvirt' });
+  daemon = await LabLibvirtd.start(lab, { user: `+${QEMU_USER}` });
+});
+afterAll(async () => await lab[Symbol.asyncDispose]());
+
+const connect = (): ReturnType<LabDomain['connect']> => domain.connect();
+
+async function virsh(...args: string[]): Promise<string> {
+  return (await run('virsh', ['-q', '-c', daemon.uri(), ...args])).stdout;
+}
+
+/** What `virsh domblklist` says: the file of each disk. */
+async function files(...options: string[]): Promise<Record<string, string>> {
+  const lines = (await virsh('domblklist', domain.name, ...options)).trim().split('\n');
+  return Object.fromEntries(lines.map((line) => line.trim().split(/\s+/) as [string, string]));
+}
+
+/** A guest with a writer on each disk, the first of which stands on a backing image. */
+async function load(name: string, format: 'raw' | 'qcow2', count: number, persistent: boolean): Promise<LoadedVm> {
+  return await loadedVm(lab, {
+    name,
+    sourceName: `${name}-source`,
+    targetName: `${name}-target`,
+    disks: async (source) => {
+      const disks: LabDisk[] = [];
+      for (let n = 0; n < count; n += 1) {
+        const path = join(source, `disk${n}.${format}`);
+        await lab.image({ path, format, size: 64 * MiB, fill: { bytes: 32 * MiB, seed: n + 1 } });
+        disks.push({ id: `vd${'abcdefgh'[n]}`, path, format });
+      }
+      return disks;
+    },
+    writers: (disks) =>
+      disks.map(({ id }, n) => ({ disk: id, seed: n + 1, region: { offset: 16 * MiB, length: 32 * MiB } })),
+    start: async (_, disks) => {
+      domain = await LabDomain.start(lab, daemon, { name, disks, persistent });
+      await domain.vm.booted();
+      return domain.vm;
+    },
+  });
+}
+
+const nothingLost = (checks: Awaited<ReturnType<LoadedVm['check']>>): void =>
+  expect(checks.map(({ lostCount, damagedCount }) => [lostCount, damagedCount])).toEqual(checks.map(() => [0, 0]));
+
+describe('a transient VM with two qcow2 disks', () => {
+  let loaded: LoadedVm;
+  beforeAll(async () => {
+    loaded = await load('transient', 'qcow2', 2, false);
+  });
+
+  test('a snapshot that libvirt keeps is a reason to refuse', async () => {
+    await virsh(
+      'snapshot-create-as',
+      'transient',
+      'mine',
+      '--disk-only',
+      '--diskspec',
+      'vda,snapshot=no',
+      '--diskspec',
+      `vdb,file=${join(loaded.source, 'mine')}`,
+    ); // prettier-ignore
+    const refused = migrate(loaded.vm, { stateDir: loaded.stateDir, request: { to: loaded.target }, connect });
+    await expect(refused).rejects.toThrow("libvirt keeps the snapshot 'mine'");
+    await virsh('blockcommit', 'transient', 'vdb', '--active', '--pivot', '--wait');
+    await virsh('snapshot-delete', 'transient', 'mine', '--metadata');
+    await run('rm', [join(loaded.source, 'mine')]);
+  });
+
+  test('libvirtd is killed while it copies; aborted then: rolled back, nothing is left, the guest goes on', async () => {
+    const { vm, source, target, stateDir, writers } = loaded;
+    let killed = false;
+    const steps: StepTable = {
+      ...STEP,
+      mirror: {
+        ...STEP.mirror,
+        act: async (migration) => {
+          await STEP.mirror.act(migration);
+          await daemon.kill();
+          killed = true;
+          migration.control.abort();
+        },
+      },
+    };
+    const { outcome } = await migrate(vm, { stateDir, request: { to: target }, connect, steps });
+    expect([killed, outcome.kind], JSON.stringify(outcome)).toEqual([true, 'rolled-back']);
+    expect(await files()).toEqual({ vda: join(source, 'disk0.qcow2'), vdb: join(source, 'disk1.qcow2') });
+    expect([await readdir(source), await readdir(target)]).toEqual([['disk0.qcow2', 'disk1.qcow2'], []]);
+    expect(await virsh('domstate', 'transient')).toContain('running');
+    await Promise.all(writers.map((writer) => writer.advanced(20)));
+  });
+
+  test('the manager dies between two pivots: taken back, no disk is on another side than the other', async () => {
+    const { vm, source, target, stateDir, writers } = loaded;
+    const dead = Promise.withResolvers<void>();
+    const steps: StepTable = {
+      ...STEP,
+      pivot: {
+        ...STEP.pivot,
+        act: async (migration) => {
+          await using client = await LibvirtClient.connect(daemon.uri());
+          const { dom } = await client.call('DOMAIN_LOOKUP_BY_NAME', { name: 'transient' });
+          let ready = false;
+          while (!ready) {
+            const jobs = await migration.vm.jobs(migration.plan.disks.map(({ jobs }) => jobs.mirror));
+            ready = jobs.every(({ status }) => status === 'ready');
+          }
+          noteStop(migration)();
+          await client.call('DOMAIN_SUSPEND', { dom });
+          await client.call('DOMAIN_BLOCK_JOB_ABORT', { dom, path: 'vda', flags: BLOCK_JOB_ABORT.PIVOT });
+          dead.resolve();
+          // Whoever is dead does nothing more.
+          await new Promise(() => undefined);
+        },
+      },
+    };
+    const ids: string[] = [];
+    const dying = migrate(vm, {
+      stateDir,
+      request: { to: target },
+      connect,
+      steps,
+      watch: (migration, event) => {
+        ids[0] = migration.plan.id;
+        if (event?.type === 'step' && event.step === 'pivot') {
+          void dead.promise.then(async () => await migration[Symbol.asyncDispose]());
+        }
+      },
+    });
+    await Promise.race([dying, dead.promise]);
+    expect(dirname((await files())['vda'] ?? '')).toBe(target);
+    expect(dirname((await files())['vdb'] ?? '')).toBe(source);
+    expect(await virsh('domstate', 'transient')).toContain('paused');
+
+    const outcome = await takeOver(vm, { stateDir, id: ids[0] ?? '', connect });
+
+    expect(outcome.kind, JSON.stringify(outcome)).toBe('rolled-back');
+    expect(await files()).toEqual({ vda: join(source, 'disk0.qcow2'), vdb: join(source, 'disk1.qcow2') });
+    expect([await readdir(source), await readdir(target)]).toEqual([['disk0.qcow2', 'disk1.qcow2'], []]);
+    await Promise.all(writers.map((writer) => writer.advanced(20)));
+  });
+
+  test('it is moved with nothing lost, and libvirt knows', async () => {
+    const { vm, source, target, stateDir, writers } = loaded;
+    const { outcome, events } = await migrate(vm, { stateDir, request: { to: target }, connect });
+    expect(outcome.kind, JSON.stringify(outcome)).toBe('done');
+    await Promise.all(writers.map((writer) => writer.advanced(50)));
+    expect(await files()).toEqual({ vda: join(target, 'disk0.qcow2'), vdb: join(target, 'disk1.qcow2') });
+    const { uid } = await stat(join(target, 'disk0.qcow2'));
+    expect(uid).toBe(QEMU_USER);
+    nothingLost(await loaded.check(({ path = '' }) => join(target, basename(path))));
+    expect(await vm.ioErrors()).toEqual([]);
+    expect([await readdir(source), await readdir(target)]).toEqual([[], ['disk0.qcow2', 'disk1.qcow2']]);
+    expect(await virsh('dumpxml', 'transient')).not.toContain('<mirror');
+    expect(events.flatMap((event) => (event.type === 'held' ? [event.kind] : []))).toEqual(['pivot', 'fold']);
+    using journal = Journal.open(stateDir, { readOnly: true });
+    expect(journal.ledger(journal.migrations().at(-1)?.id ?? '', { states: ['planned', 'made'] })).toEqual([]);
+  });
+});
+
+test('a persistent VM with a raw disk: both definitions follow, and it starts from the target', async () => {
+  const loaded = await load('persistent', 'raw', 1, true);
+  const { vm, source, target, stateDir } = loaded;
+  const { outcome } = await migrate(vm, { stateDir, request: { to: target }, connect });
+  expect(outcome.kind, JSON.stringify(outcome)).toBe('done');
+  const moved = { vda: join(target, 'disk0.raw') };
+  expect([await files(), await files('--inactive')]).toEqual([moved, moved]);
+  nothingLost(await loaded.check(({ path = '' }) => join(target, basename(path))));
+  expect([await readdir(source), await readdir(target)]).toEqual([[], ['disk0.raw']]);
+  await virsh('destroy', 'persistent');
+  await virsh('start', 'persistent');
+  expect(await files()).toEqual(moved);
+  await virsh('destroy', 'persistent');
+  expect(await virsh('dumpxml', 'persistent', '--inactive')).not.toContain(source);
+});

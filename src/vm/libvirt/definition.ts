@@ -1,0 +1,44 @@
+import { DOMAIN_XML, ERR, isLibvirtError, LibvirtClient } from '../../libvirt/index.ts';
+import { escapeAttribute } from './domain-xml.ts';
+
+/**
+ * Brings the definition of a domain that has ended up to date: it names the files that its disks had then, overlays that
+ * recovery has merged and removed meanwhile. A transient domain has no definition, and nothing is done.
+ * @param files the file to start from, for each name that the definition may have
+ * @returns whether there was something to change
+ * @throws FerryError what `LibvirtClient.connect` and `call` throw
+ */
+export async function redirectDefinition(
+  uri: string,
+  uuid: string,
+  files: ReadonlyMap<string, string>,
+): Promise<boolean> {
+  await using client = await LibvirtClient.connect(uri);
+  try {
+    const { dom } = await client.call('DOMAIN_LOOKUP_BY_UUID', { uuid });
+    const { persistent } = await client.call('DOMAIN_IS_PERSISTENT', { dom });
+    if (persistent === 0) return false;
+    // Without SECURE the passwords in it would be lost.
+    const flags = DOMAIN_XML.INACTIVE | DOMAIN_XML.SECURE;
+    const { xml } = await client.call('DOMAIN_GET_XML_DESC', { dom, flags });
+    const redirected = redirectFiles(xml, files);
+    if (redirected !== xml) await client.call('DOMAIN_DEFINE_XML_FLAGS', { xml: redirected });
+    return redirected !== xml;
+  } catch (error) {
+    if (isLibvirtError(error, ERR.NO_DOMAIN)) return false;
+    throw error;
+  }
+}
+
+/** A definition with other files in its disks. All else stays as it is, byte for byte. */
+export function redirectFiles(xml: string, files: ReadonlyMap<string, string>): string {
+  const escaped = new Map([...files].map(([from, to]) => [escapeAttribute(from), escapeAttribute(to)]));
+  return xml.replaceAll(/<disk\b[^]*?<\/disk>/g, (disk) => {
+    const file = /<source\b[^>]*?\sfile='([^']*)'/.exec(disk)?.[1] ?? '';
+    const start = escaped.get(file);
+    if (start === undefined || start === file) return disk;
+    // The chain below is that of the overlay; libvirt finds the image's own at the next start.
+    const alone = disk.replace(/\n *<backingStore\b[^]*<\/backingStore>/, '');
+    return alone.replace(`file='${file}'`, () => `file='${start}'`);
+  });
+}

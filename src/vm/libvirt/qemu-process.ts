@@ -1,0 +1,47 @@
+import { hostname } from 'node:os';
+import { readFile } from 'node:fs/promises';
+import { ferryError, run } from '../../base/index.ts';
+import type { RemoteDomain } from '../../libvirt/index.ts';
+import type { VmIdentity } from '../inventory.ts';
+import { discoverQemu } from '../qemu/discover.ts';
+import { ProcFs } from '../qemu/proc-fs.ts';
+
+/**
+ * Who a libvirt domain is on this host: its QEMU is the process that was started with its uuid.
+ * @throws FerryError VM_PROCESS_UNKNOWN when there is none here: the domain is on another host
+ */
+export async function domainIdentity(dom: RemoteDomain, uri: string): Promise<VmIdentity> {
+  const all = (await discoverQemu()).filter(({ uuid }) => uuid === dom.uuid);
+  const found = all.find(({ managedBy }) => managedBy === 'libvirt') ?? all[0];
+  if (found === undefined) {
+    const reason = `no QEMU here was started with the uuid ${dom.uuid}`;
+    throw ferryError('VM_PROCESS_UNKNOWN', { address: uri, reason });
+  }
+  const { pid, startTime } = found;
+  const process = `${await new ProcFs().bootId()}/${pid}/${startTime}`;
+  return { name: dom.name, uuid: dom.uuid, host: hostname(), process, pid, address: uri };
+}
+
+/**
+ * Why the user that a process runs as could not get to files in a folder; undefined when nothing speaks against it. The
+ * files themselves libvirt gives to that user.
+ */
+export async function cannotEnter(pid: number, folder: string): Promise<string | undefined> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+  const field = (name: string): string[] =>
+    new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1]?.trim().split(/\s+/).filter(Boolean) ?? [];
+  const [, uid] = field('Uid');
+  const [, gid] = field('Gid');
+  // Only root can ask as somebody else, and need not for itself.
+  if (process.getuid?.() !== 0 || uid === undefined || gid === undefined || uid === '0') return undefined;
+  const groups = field('Groups');
+  const as = [
+    '--reuid',
+    uid,
+    '--regid',
+    gid,
+    ...(groups.length > 0 ? ['--groups', groups.join()] : ['--clear-groups']),
+  ];
+  const { status: exit } = await run('setpriv', [...as, '--', 'test', '-x', folder], { accept: [0, 1] });
+  return exit === 0 ? undefined : `the user that the VM's QEMU runs as (uid ${uid}) may not enter the folder`;
+}
