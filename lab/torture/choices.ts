@@ -45,7 +45,7 @@ export interface Choices {
   readonly blow: Blow;
   /** `gc --yes` is run before anybody recovers: it must leave everything alone. */
   readonly gcBefore: boolean;
-  /** In turn, until the journal knows of nothing that is unfinished; the last is repeated. */
+  /** In turn, until one that is not killed has ended it; the last is not. */
   readonly attempts: readonly [Attempt, ...Attempt[]];
 }
 
@@ -55,11 +55,13 @@ const SWAP_MS = 40;
 /** @param counts how many disks the VM may have */
 export function choose(seed: number, counts: readonly [number, ...number[]] = [1, 2, 2, 3, 4]): Choices {
   const random = randomOf(seed);
+  const fold = random.chance(0.8);
   const request: RequestChoice = {
     verify: random.chance(0.75),
-    fold: random.chance(0.8),
+    fold,
     keepSource: random.chance(0.2),
-    leaveLink: random.chance(0.2),
+    // A link from a raw image to an overlay would be refused.
+    leaveLink: fold && random.chance(0.2),
     bandwidth: random.chance(0.1) ? 20 * MiB : 0,
   };
   const moment = chooseMoment(random, request);

@@ -10,14 +10,13 @@
  *
  * The last line is `N trials, N lost, N littered`; exit status 1 on any loss, litter or trial that did not end.
  */
-import { type ChildProcess, execFileSync, fork } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { installedQemu, qemuBuilds, type QemuBuild } from '../index.ts';
+import { runTrials } from './run-trials.ts';
 import { report, Results, summary } from './results.ts';
-import type { Answer, Order } from './worker.ts';
 
 const { values } = parseArgs({
   options: {
@@ -54,42 +53,23 @@ function commitOfSources(): string {
   }
 }
 
-const WORKER = fileURLToPath(new URL('worker.ts', import.meta.url));
-
-/** Runs a trial in a process, which answers or dies. */
-async function ask(worker: ChildProcess, order: Order): Promise<Answer> {
-  return await new Promise((resolve) => {
-    const died = (): void => resolve({ seed: order.seed, failure: 'the process that ran it has died' });
-    worker.once('exit', died);
-    worker.once('message', (answer: Answer) => {
-      worker.off('exit', died);
-      resolve(answer);
-    });
-    worker.send(order);
-  });
-}
-
 const build = await chosenBuild();
 const about = { version: build.version, commit: commitOfSources() };
 const results = new Results(values.results);
 const first = Number(values.seed);
 const seeds = Array.from({ length: Number(values.trials) }, (_, n) => first + n);
-const open = seeds.filter((seed) => !results.has(seed, about)).values();
+const open = seeds.filter((seed) => !results.has(seed, about));
 console.log(`QEMU ${about.version}, ${values.trials} trials, seed ${first}, sources ${about.commit}`);
 
-/** Takes one seed after another, until none is left. */
-async function job(): Promise<void> {
-  let worker: ChildProcess | undefined;
-  for (const seed of open) {
-    if (worker?.connected !== true) worker = fork(WORKER);
-    const answer = await ask(worker, { build, evidence: resolve(values.evidence), seed });
+await runTrials(open, {
+  build,
+  evidence: resolve(values.evidence),
+  jobs: Number(values.jobs),
+  onAnswer: (answer) => {
     results.add({ ...about, ...answer });
     for (const line of report(answer)) console.log(line);
-  }
-  worker?.disconnect();
-}
-
-await Promise.all(Array.from({ length: Number(values.jobs) }, job));
+  },
+});
 const ran = new Set(seeds);
 const counted = values.results === undefined ? results.entries.filter(({ seed }) => ran.has(seed)) : results.entries;
 const { lines, failed } = summary(counted);

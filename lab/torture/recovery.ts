@@ -4,11 +4,8 @@ import type { End } from './litter.ts';
 import { Manager } from './manager.ts';
 import type { Scene } from './scene.ts';
 
-/** How many times `recover` is tried after the ways that were chosen: one may fail where the next would not. */
-const PATIENCE = 3;
-
 /**
- * Runs the commands that were chosen until the journal says that nothing is unfinished.
+ * Runs the commands that were chosen until the journal says that nothing is unfinished: the first that is not killed must do.
  * @param migrate the arguments of the command that began it
  * @param managers takes each process that is started
  * @returns the commands, in words
@@ -29,30 +26,26 @@ export async function recover(
     await gc.ended;
     commands.push('gc');
   }
-  let whole = false;
-  for (let round = 0; ; round++) {
-    const id = unfinished(scene.stateDir);
-    if (id === undefined && whole) return commands;
-    if (round === attempts.length + PATIENCE) throw new Error(`still unfinished after ${commands.join(', ')}`);
-    const attempt = attempts[round];
-    const way = possible(attempt?.way ?? 'recover all', scene.stateDir, id, vm.alive());
-    const args = way === 'migrate' ? migrate : [...argumentsOf(way, id ?? ''), ...state];
-    const manager = Manager.blockferry(...args);
+  for (const { way: chosen, killed } of attempts) {
+    const way = possible(chosen, scene.stateDir, vm.alive());
+    const manager = Manager.blockferry(
+      ...(way === 'migrate' ? migrate : [...argumentsOf(way, scene.stateDir), ...state]),
+    );
     managers.push(manager);
-    if (attempt?.killed) await manager.until(attempt.killed.moment);
-    whole = attempt?.killed === undefined || !manager.running;
-    if (whole) commands.push(way);
-    else {
-      commands.push(`${way} (killed at ${manager.step})`);
-      manager.kill();
-      if (attempt?.killed?.dies === 'both') await vm.kill();
-    }
+    if (killed) await manager.until(killed.moment);
+    const dies = killed && manager.running;
+    commands.push(dies ? `${way} (killed at ${manager.step})` : way);
+    if (dies) manager.kill();
+    if (dies && killed.dies === 'both') await vm.kill();
     await manager.ended;
+    if (!dies && unfinished(scene.stateDir) === undefined) return commands;
   }
+  throw new Error(`still unfinished after ${commands.join(', ')}`);
 }
 
 /** The way that was chosen, or another where that one would be refused for good reason. */
-function possible(way: Way, stateDir: string, id: string | undefined, alive: boolean): Way {
+function possible(way: Way, stateDir: string, alive: boolean): Way {
+  const id = unfinished(stateDir);
   if (id === undefined) return 'recover all';
   using journal = Journal.open(stateDir, { readOnly: true });
   if (way === 'abort' && journal.commitRecord(id, 'pivot') !== undefined) return 'resume';
@@ -60,7 +53,8 @@ function possible(way: Way, stateDir: string, id: string | undefined, alive: boo
   return way;
 }
 
-function argumentsOf(way: Exclude<Way, 'migrate'>, id: string): string[] {
+function argumentsOf(way: Exclude<Way, 'migrate'>, stateDir: string): string[] {
+  const id = unfinished(stateDir) ?? '';
   switch (way) {
     case 'recover all':
       return ['recover'];
@@ -71,7 +65,7 @@ function argumentsOf(way: Exclude<Way, 'migrate'>, id: string): string[] {
   }
 }
 
-export function unfinished(stateDir: string): string | undefined {
+function unfinished(stateDir: string): string | undefined {
   using journal = Journal.open(stateDir, { readOnly: true });
   return journal.migrations({ unfinished: true })[0]?.id;
 }

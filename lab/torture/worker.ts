@@ -1,4 +1,4 @@
-/** A process that runs one trial after another, as `main.ts` asks: so that trials side by side do not delay each other's kills. */
+/** A process that runs one trial after another, as `runTrials` asks: so that trials side by side do not delay each other's kills. */
 import { messageOf } from '../../src/base/index.ts';
 import { Lab, type QemuBuild } from '../index.ts';
 import { choose } from './choices.ts';
@@ -9,6 +9,8 @@ export interface Order {
   readonly build: QemuBuild;
   readonly evidence: string;
   readonly seed: number;
+  /** How many disks the VM may have; default: that of `choose`. */
+  readonly counts?: readonly [number, ...number[]];
 }
 
 /** A trial that did not come to its end has only the reason. */
@@ -20,10 +22,10 @@ async function makeStock(build: QemuBuild): Promise<ImageStock> {
   return new ImageStock(await Lab.open({ name: 'images', build }));
 }
 
-async function answer({ build, evidence, seed }: Order): Promise<Answer> {
+async function answer({ build, evidence, seed, counts }: Order): Promise<Answer> {
   try {
     stock ??= makeStock(build);
-    return await runTrial({ build, evidence, stock: await stock }, choose(seed));
+    return await runTrial({ build, evidence, stock: await stock }, choose(seed, counts));
   } catch (error) {
     return { seed, failure: messageOf(error) };
   }

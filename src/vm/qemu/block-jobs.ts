@@ -66,7 +66,7 @@ export async function jobChange(
  * With I/O threads it is called first of all: `stop` and `cont` move the disks out of their threads and back, jobs with
  * them. QEMU (7.2 and 10.0) dies of `stop` while a job is in its last drain ("Assertion `job->paused ||
  * job_is_completed_locked(job)' failed"); and 7.2 hangs for good in a `cont` that meets requests which were held in the
- * thread before the `stop`.
+ * thread before the `stop`. For the same reason a job that is cancelled has to be over before `cont`.
  * @throws FerryError HOLD_FAILED, QMP_COMMAND; jobs that are pending by then stay so until they are cancelled
  */
 export async function holdJobs(

@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest';
+import { STEPS } from '../../src/migration/index.ts';
+import { choose } from './choices.ts';
+import { summary } from './results.ts';
+
+test('a seed repeats its choices, and another makes others', () => {
+  expect(choose(7)).toEqual(choose(7));
+  expect(choose(7)).not.toEqual(choose(8));
+});
+
+test('a thousand seeds come to every step, point of the swaps, layout and way', () => {
+  const all = Array.from({ length: 1000 }, (_, seed) => choose(seed));
+  const seen = new Set(
+    all.flatMap(({ moment, blow, request, layout, attempts }) => [
+      moment.kind === 'exact' ? `${moment.death.step} ${moment.death.when}` : moment.kind,
+      ...(moment.kind === 'step' ? [moment.at] : []),
+      blow.dies,
+      ...Object.entries(request).map(([name, value]) => `${name} ${value !== false && value !== 0}`),
+      layout.style,
+      `${layout.disks.length} disks`,
+      ...layout.disks.map(({ images }) => `chain of ${images.length}`),
+      ...attempts.map(({ way, killed }) => `${way}${killed ? ' killed' : ''}`),
+      `${attempts.length - 1} killed`,
+    ]),
+  );
+  const points = ['held', 'recorded', 'half released', 'released'];
+  const wanted = [
+    ...STEPS.flatMap((step) => [`${step} before`, `${step} after`, `${step} (begun)`, `${step} (done)`]),
+    ...points.flatMap((point) => [`pivot ${point}`, `fold ${point}`]),
+    'pivot attached',
+    'time',
+    'manager',
+    'QEMU',
+    'both',
+    'manager, then QEMU',
+    'QEMU, then manager',
+    'guest off, then manager',
+    'drive',
+    'blockdev',
+    ...[1, 2, 3, 4].map((count) => `${count} disks`),
+    ...[1, 2, 3].map((depth) => `chain of ${depth}`),
+    ...['verify', 'fold', 'keepSource', 'leaveLink', 'bandwidth'].flatMap((option) => [
+      `${option} true`,
+      `${option} false`,
+    ]),
+    ...['resume', 'recover', 'recover --back', 'recover all', 'abort', 'migrate'].flatMap((way) => [
+      way,
+      `${way} killed`,
+    ]),
+    ...[0, 1, 2].map((count) => `${count} killed`),
+  ];
+  expect(wanted.filter((what) => !seen.has(what))).toEqual([]);
+});
+
+function last(...entries: Parameters<typeof summary>[0]): unknown[] {
+  const { lines, failed } = summary(entries);
+  return [lines.at(-1), failed];
+}
+
+test('the last line counts trials, losses and litter, and any of them, or a trial without an end, is a failure', () => {
+  const about = { version: '7.2', commit: 'c' };
+  const ok = {
+    seed: 1,
+    killed: 'both',
+    phase: 'copy (begun)',
+    recovery: 'recover',
+    outcome: 'done' as const,
+    acknowledged: 9,
+    lost: 0,
+    found: [],
+    litter: [],
+    ms: 1,
+    ...about,
+  };
+  expect(last(ok, ok)).toEqual(['2 trials, 0 lost, 0 littered', false]);
+  expect(last(ok, { ...ok, lost: 3 })).toEqual(['2 trials, 1 lost, 0 littered', true]);
+  expect(last(ok, { ...ok, litter: ['a', 'b'] })).toEqual(['2 trials, 0 lost, 1 littered', true]);
+  expect(last(ok, { seed: 2, failure: 'no end', ...about })).toEqual(['2 trials, 0 lost, 0 littered', true]);
+});
