@@ -144,6 +144,9 @@ class Run {
   async #drive(begin: (deps: MigrationDeps) => Promise<Migration>): Promise<void> {
     const world = this.#world;
     const manager = world.newManager();
+    const faults = world.faultsMade;
+    // Whoever takes over frees a guest that is held first of all; unless something goes wrong just then.
+    const waited = world.qemu.guestWaits;
     let ended = false;
     const drive = async (): Promise<Outcome> => {
       const clock = simClock(world, manager);
@@ -161,6 +164,8 @@ class Run {
         if (manager.alive) migration.control[what]();
       };
       if (!manager.alive) return await new Promise(() => undefined);
+      if (waited && faults === world.faultsMade && world.qemu.alive && world.qemu.guestWaits)
+        world.broken('taken over, and the guest still waits');
       const outcome = await migration.run();
       await migration[Symbol.asyncDispose]();
       return outcome;
