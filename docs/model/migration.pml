@@ -81,6 +81,7 @@ byte step[6];
 bool back; /* the goal */
 bool stopNoted; /* `noteStop`: in the ledger */
 bool mergeBegun; /* MERGE of recover-offline.ts */
+bool foldBackNoted; /* the ledger has jobs that fold back: from then on the image changes by our own hand */
 bool wantsFold; /* of the request: the chain is to be as deep as it was */
 #ifdef FIX_TRUST_ONLY_BEGUN_JOBS
 bool begunJobs; /* the ledger has the mirrors as made */
@@ -100,18 +101,17 @@ inline journaled() { commit(MIRROR); commit(FOLD); commit(FOLDBACK) }
 bool finalized[3]; /* some job of the present group was finalized */
 bool calm; /* from here on nothing dies or fails */
 bool away = true; /* nobody drives the migration */
-bool changed; /* BASE is not as it was stamped when the snapshot was taken */
+bool changed; /* BASE was written to by somebody else since the snapshot */
+
+/* ---- on the storages ---- */
+bool nameless; /* `HiddenImages`: BASE has no name that a start command knows */
+bool marked[3]; /* `makeMark`: the record of this kind does not count, whatever the journal says */
 
 /* When the host may start the VM by itself: where the code says that it protects. */
-#if defined(GAP_START_BEFORE_STAMP)
-#define mayStart (step[SNAPSHOT] == INTENDED && !mergeBegun)
-#elif defined(GAP_START_WHILE_UNDOING)
-#define mayStart (step[SNAPSHOT] == UNDOING && !mergeBegun && !stands(FOLDBACK))
-#elif defined(GAP_START_IN_MERGE)
-#define mayStart (mergeBegun && !stands(FOLDBACK))
+#if defined(GAP_START_WHILE_FOLDING_BACK)
+#define mayStart (!nameless && step[SNAPSHOT] == UNDOING && foldBackNoted && !stands(FOLDBACK))
 #else
-#define mayStart (!mergeBegun && step[SNAPSHOT] != INTENDED && step[SNAPSHOT] != UNDOING || \
-  record[FOLDBACK].is == YES || content(0, SOV) == GONE)
+#define mayStart (!nameless && (!foldBackNoted || record[FOLDBACK].is == YES || content(0, SOV) == GONE))
 #endif
 
 /* ---- what QEMU does ---- */
@@ -293,18 +293,36 @@ inline cancelOne(d, k) {
   fi; \
   KILLED
 
-/* `record.revoke()` */
+/* `record.revoke()`: where it fails, a mark on the storage says the same. */
 #if defined(MUT_NO_REVOKE)
 #define REVOKE(k) skip
-#elif defined(GAP_REVOKE_FAILS)
+#elif defined(GAP_MARK_FAILS)
 #define REVOKE(k) \
   if \
   :: d_step { record[k].is = NO; journaled() } \
-  :: !calm -> printf("revoking record %d fails\n", k) \
+  :: !calm -> printf("revoking record %d fails, and so does the mark\n", k) \
   fi; \
   KILLED
 #else
-#define REVOKE(k) atomic { d_step { record[k].is = NO; journaled() }; KILLED }
+#define REVOKE(k) \
+  if \
+  :: d_step { record[k].is = NO; journaled() } \
+  :: d_step { !calm -> marked[k] = true; printf("revoking record %d fails, a mark is made\n", k) } \
+  fi; \
+  KILLED
+#endif
+
+/* `heedMarks` */
+#ifdef MUT_IGNORE_MARK
+#define HEED(k) skip
+#else
+#define HEED(k) if :: marked[k] && stands(k) -> record[k].is = NO :: else fi
+#endif
+/* `removeMark`, before a record is written again */
+#ifdef MUT_KEEP_MARK
+#define UNMARK(k) skip
+#else
+#define UNMARK(k) marked[k] = false
 #endif
 
 /* `finishGroup`: `release`, `wakeVm`, `settle` */
@@ -362,6 +380,19 @@ inline cancelOne(d, k) {
   }; \
   KILLED
 
+/* `refuseStale`: by the stamps; where there are none yet, by the times of an overlay with data and of what is below it. */
+#ifdef MUT_NO_STAMP
+#define stampTells false
+#else
+#define stampTells (step[SNAPSHOT] == DONE || step[SNAPSHOT] == UNDOING && !foldBackNoted)
+#endif
+#ifdef MUT_NO_TIMES
+#define timesTell false
+#else
+#define timesTell (step[SNAPSHOT] == INTENDED && (content(0, SOV) > EMPTY || content(1, SOV) > EMPTY))
+#endif
+#define stale (changed && (stampTells || timesTell))
+
 active proctype manager() {
   bool atTarget;
   bool noted; /* the stop, as the ledger has it when somebody takes over */
@@ -394,6 +425,7 @@ start:
   /* The event that tells of the take-over is a commit: what was read of the journal is durable before anything is done. */
   d_step { journaled() }
 #endif
+  d_step { HEED(MIRROR); HEED(FOLD); HEED(FOLDBACK) }
 
   /* free-guest.ts */
   atomic { QMP; noted = stopNoted };
@@ -462,7 +494,9 @@ undoSnapshot: skip;
   :: stands(FOLDBACK) -> RELEASE(FOLDBACK)
   :: else ->
     CANCEL(FOLDBACK); KILLED;
+    UNMARK(FOLDBACK); KILLED;
     atomic { QMP; if :: disk[0].node != SOV && disk[1].node != SOV -> goto foldedBack :: else fi };
+    atomic { d_step { foldBackNoted = true; journaled() }; KILLED };
     START_JOBS(FOLDBACK, disk[0].node == SOV, disk[1].node == SOV, notStartedBack);
     HOLD(0, notFoldedBack);
     HOLD(1, notFoldedBack);
@@ -545,6 +579,7 @@ doPivot: skip;
 #endif
     atomic { QMP; if :: disk[0].status != RUNNING || disk[1].status != RUNNING -> goto failed :: else fi };
     FAULT(failed);
+    UNMARK(MIRROR); KILLED;
 #ifdef MUT_RECORD_BEFORE_HOLD
     WRITE_RECORD(MIRROR, noPivotRecord);
 #endif
@@ -584,6 +619,7 @@ doFold: skip;
   :: stands(FOLD) -> RELEASE(FOLD)
   :: else ->
     CANCEL(FOLD); KILLED;
+    UNMARK(FOLD); KILLED;
     atomic { QMP; if :: disk[0].node != TOV && disk[1].node != TOV -> goto folded :: else fi };
     START_JOBS(FOLD, disk[0].node == TOV, disk[1].node == TOV, foldNotStarted);
     HOLD(0, notFolded);
@@ -650,6 +686,9 @@ offline: skip;
 #ifndef MUT_ACT_ON_UNSYNCED
   d_step { journaled() }
 #endif
+  d_step { HEED(MIRROR); HEED(FOLD); HEED(FOLDBACK) }
+  KILLED;
+  d_step { UNMARK(MIRROR); UNMARK(FOLD); UNMARK(FOLDBACK) }
   d_step {
     atTarget = stands(MIRROR);
     if
@@ -676,12 +715,14 @@ offline: skip;
   /* backAtSource */
   if
   :: overlay == MERGING ->
-#ifndef MUT_NO_STAMP
+#ifndef MUT_NO_HIDE
+    nameless = true;
+    KILLED;
+#endif
     if
-    :: step[SNAPSHOT] == DONE && !mergeBegun && changed -> goto refused
+    :: !mergeBegun && stale -> nameless = false; goto refused
     :: else
     fi;
-#endif
     d_step { mergeBegun = true; journaled() }
     KILLED;
     MERGE(0, SOV, BASE);
@@ -693,6 +734,8 @@ offline: skip;
 #endif
   :: else
   fi;
+  nameless = false;
+  KILLED;
   REMOVE(0, SOV); REMOVE(0, TOV);
   REMOVE(1, SOV); REMOVE(1, TOV);
   REMOVE(0, TBASE);

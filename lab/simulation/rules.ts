@@ -1,3 +1,4 @@
+import { hiddenNames } from '../../src/migration/recovery/hidden-images.ts';
 import { dirname } from 'node:path';
 import type { CommandArguments } from '../../src/qmp/index.ts';
 import { offlineVerdict } from '../../src/migration/recovery/offline-verdict.ts';
@@ -55,7 +56,7 @@ export class Rules {
         truth === 'source' ? [disk.sourceOverlay, disk.active.realPath] : [disk.targetOverlay, disk.target];
       // An overlay that is gone was merged before.
       const from = overlay !== 'drop' && files.lookup(above) ? above : image;
-      const chain = files.chain(from);
+      const chain = files.chain(from, hiddenNames(plan));
       for (const [block, least] of guest.least(disk.id).entries()) {
         const found = readChain(chain, block);
         if (found >= least) continue;

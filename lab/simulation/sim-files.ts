@@ -114,10 +114,10 @@ export class SimFiles {
   }
 
   /** The chain as headers name it, the image first; what is missing ends it with undefined. */
-  chain(path: string): readonly (Inode | undefined)[] {
+  chain(path: string, names: ReadonlyMap<string, string> = new Map()): readonly (Inode | undefined)[] {
     const chain: (Inode | undefined)[] = [];
     for (let at: string | undefined = path; at !== undefined; ) {
-      const inode: Inode | undefined = this.open(at);
+      const inode: Inode | undefined = this.open(at) ?? this.open(names.get(at) ?? at);
       chain.push(inode);
       const now: Contents | undefined = inode?.now;
       if (now?.backing) now.below ??= resolveBackingName(at, now.backing.name);

@@ -676,6 +676,13 @@ export const ERRORS = {
       'Choose one for each disk. To go on with what is in {image}: `rm {overlay}`. To have the data of the old run: stop the VM, `qemu-img commit -d {overlay}`, `rm {overlay}`, and check the file system, as the image has changed below it. Then `blockferry recover {id}`.',
     exit: 'attention',
   },
+  IMAGE_HIDDEN: {
+    message:
+      'recovery has given the image {path} the name {hidden} while it merges into it, and somebody has put another file in its place',
+    remedy:
+      "Move the other file away (a VM that was started from it has none of the disk's data), then run the same command again.",
+    exit: 'attention',
+  },
   STORAGE_MISSING: {
     message: 'disk {disk}: {path}, which is part of its newest data, is not there; nothing was touched',
     remedy: 'Mount its storage, then run the same command again. Do not start the VM before.',

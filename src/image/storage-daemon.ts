@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ferryError, isFerryError, limitedBy, messageOf, systemClock, tools } from '../base/index.ts';
@@ -47,7 +47,8 @@ export class StorageDaemon {
     const program = tools.qemuStorageDaemon();
     // In QEMU's option syntax a comma in a value is doubled.
     const chardev = `socket,id=monitor,path=${path.replaceAll(',', ',,')},server=on,wait=off`;
-    const daemon = [program, '--chardev', chardev, '--monitor', 'chardev=monitor'];
+    const ready = join(folder, 'pid');
+    const daemon = [program, '--chardev', chardev, '--monitor', 'chardev=monitor', '--pidfile', ready];
     const argv = ['--pdeathsig', 'KILL', '--', ...limitedBy({ memoryLimit: MEMORY_LIMIT }), ...daemon];
     const child = spawn('setpriv', argv, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
     let ended: string | undefined;
@@ -58,6 +59,11 @@ export class StorageDaemon {
     try {
       while (true) {
         if (ended !== undefined) throw startFailure(program, ended, argv);
+        // Who connects after the socket is there and before the monitor is gets two greetings. Its pid is what it writes last.
+        if ((await readFile(ready, 'utf8').catch(() => '')) === '') {
+          await systemClock.sleep(CONNECT_RETRY_MS, signal);
+          continue;
+        }
         try {
           return new StorageDaemon(
             child,

@@ -1,115 +1,15 @@
 import { readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { type EngineResult, migrate, takeOver, traces } from '../../lab/engine.ts';
+import { BareVm, DISKS } from '../../lab/bare-vm.ts';
+import { type EngineResult, migrate, takeOver } from '../../lab/engine.ts';
 import { Lab, type QemuBuild, qemuBuilds } from '../../lab/index.ts';
-import { type Clock, run, systemClock } from '../base/index.ts';
-import { Journal } from '../journal/index.ts';
-import { QmpClient } from '../qmp/index.ts';
+import { type Clock, systemClock } from '../base/index.ts';
 import type { VirtualMachine } from '../vm/index.ts';
-import type { StepName } from './step-name.ts';
 import { STEP, type StepTable } from './steps/index.ts';
 
 const MiB = 2 ** 20;
 const { builds } = await qemuBuilds();
-const IDS = ['a', 'b'] as const;
-
-/**
- * A VM without a guest: what is written to its disks goes through their devices all the same. They are SCSI disks, which can be
- * unplugged at once. Of its monitors one is for the migration, one for the test, and one for whoever else there is.
- */
-class Scene {
-  readonly #lab: Lab;
-  readonly vm;
-  readonly qmp: QmpClient;
-  readonly source: string;
-  readonly target: string;
-  readonly stateDir: string;
-
-  private constructor(
-    lab: Lab,
-    vm: Awaited<ReturnType<Lab['startVm']>>,
-    qmp: QmpClient,
-    source: string,
-    target: string,
-  ) {
-    this.#lab = lab;
-    this.vm = vm;
-    this.qmp = qmp;
-    this.source = source;
-    this.target = target;
-    this.stateDir = join(lab.folder, 'state');
-  }
-
-  static async make(lab: Lab): Promise<Scene> {
-    const [source, target] = [await lab.storage('source'), await lab.storage('target')];
-    const args = ['-device', 'virtio-scsi-pci'];
-    for (const [n, id] of IDS.entries()) {
-      const path = join(source, `${id}.qcow2`);
-      await lab.image({ path, format: 'qcow2', size: 32 * MiB, fill: { bytes: 4 * MiB, seed: n + 1 } });
-      const node = { driver: 'qcow2', 'node-name': `n-${id}`, file: { driver: 'file', filename: path } };
-      args.push('-blockdev', JSON.stringify(node), '-device', `scsi-hd,id=${id},drive=n-${id}`);
-    }
-    const vm = await lab.startVm({ name: 'disturbed', boot: false, monitors: 3, disks: [], extraArgs: args });
-    const qmp = await QmpClient.connect({ path: vm.qmpPaths[1] ?? '' });
-    lab.defer(() => qmp[Symbol.asyncDispose]());
-    return new Scene(lab, vm, qmp, source, target);
-  }
-
-  /** A write as the guest does it, through the device. */
-  async write(disk: string, pattern: number): Promise<void> {
-    const line = `qemu-io -d ${disk} "write -q -P ${pattern} ${pattern}M 64k"`;
-    const error = await this.qmp.execute('human-monitor-command', { 'command-line': line });
-    if (error !== '') throw new Error(error);
-  }
-
-  /** Migrates; when a step begins, or is done, something happens, and no further step is begun meanwhile. */
-  async migrate(
-    at: `${StepName} ${'begun' | 'done'}`,
-    happens: (id: string) => Promise<unknown>,
-    options: { readonly to?: string; readonly steps?: StepTable; readonly clock?: Clock } = {},
-  ): Promise<EngineResult> {
-    const { to = this.target, ...rest } = options;
-    let happened: Promise<unknown> | undefined;
-    const result = await migrate(this.vm, {
-      stateDir: this.stateDir,
-      request: { to },
-      ...rest,
-      watch: ({ control, plan }, event) => {
-        if (event?.type !== 'step' || at !== `${event.step} ${event.state}`) return;
-        control.pause();
-        happened = happens(plan.id).finally(() => control.resume());
-      },
-    });
-    await happened;
-    return result;
-  }
-
-  async traces(): Promise<unknown> {
-    return await traces(this.vm, [this.source, this.target]);
-  }
-
-  async status(): Promise<string> {
-    return (await this.qmp.execute('query-status')).status;
-  }
-
-  /** Files, nodes and jobs that the ledger has left. */
-  left(id: string): readonly string[] {
-    using journal = Journal.open(this.stateDir, { readOnly: true });
-    return journal.ledger(id, { states: ['planned', 'made'] }).map(({ name }) => name);
-  }
-
-  /** Ends the VM, and compares what was written with what is in the images of a folder. */
-  async holds(folder: string, written: Readonly<Record<string, readonly number[]>>): Promise<void> {
-    await this.vm.kill();
-    for (const [disk, patterns] of Object.entries(written)) {
-      const reads = patterns.flatMap((pattern) => ['-c', `read -P ${pattern} ${pattern}M 64k`]);
-      await run(this.#lab.build.io, ['-f', 'qcow2', ...reads, join(folder, `${disk}.qcow2`)], {
-        env: { ...process.env, ...this.#lab.build.env },
-      });
-    }
-  }
-}
 
 const endOf = ({ outcome }: EngineResult): readonly (string | undefined)[] => [
   outcome.kind,
@@ -149,7 +49,7 @@ const whileHeld = (happens: () => Promise<unknown>, then: Partial<VirtualMachine
 describe.each(builds)('QEMU $version ($label): others do something to the VM meanwhile', (build: QemuBuild) => {
   test('before the record it is taken back, and nothing that the guest wrote is lost', async () => {
     await using lab = await Lab.open({ name: 'disturbed', build });
-    const here = await Scene.make(lab);
+    const here = await BareVm.start(lab);
     const { qmp, source, target, stateDir, vm } = here;
     const before = await here.traces();
     const asBefore = async (id: string): Promise<void> => {
@@ -193,7 +93,7 @@ describe.each(builds)('QEMU $version ($label): others do something to the VM mea
     ] as const) {
       using gone = qmp.listen(['DEVICE_DELETED']);
       const unplugged = await here.migrate(at, async () => {
-        for (const id of IDS) await here.write(id, pattern);
+        for (const id of DISKS) await here.write(id, pattern);
         await qmp.executeRaw('device_del', { id: 'a' });
         await gone.next();
       });
@@ -214,7 +114,7 @@ describe.each(builds)('QEMU $version ($label): others do something to the VM mea
 
   test('what does not concern us does not disturb us, and after the record it goes forward', async () => {
     await using lab = await Lab.open({ name: 'undisturbed', build });
-    const here = await Scene.make(lab);
+    const here = await BareVm.start(lab);
     const { qmp, source, target, vm } = here;
     const third = await lab.storage('third');
 
@@ -247,7 +147,7 @@ describe.each(builds)('QEMU $version ($label): others do something to the VM mea
 
     // A disk is unplugged when the swap is over: its image on the target is complete.
     const unplugged = await here.migrate('pivot done', async () => {
-      for (const id of IDS) await here.write(id, 5);
+      for (const id of DISKS) await here.write(id, 5);
       using gone = qmp.listen(['DEVICE_DELETED']);
       await qmp.executeRaw('device_del', { id: 'a' });
       await gone.next();
@@ -264,7 +164,7 @@ describe.each(builds)('QEMU $version ($label): others do something to the VM mea
 
 test('a file on the target that is not ours any more is left where it is', async () => {
   await using lab = await Lab.open({ name: 'replaced' });
-  const here = await Scene.make(lab);
+  const here = await BareVm.start(lab);
   const copy = join(here.target, 'b.qcow2');
   const { outcome } = await here.migrate('attach done', async () => {
     await rename(copy, `${copy}.taken`);

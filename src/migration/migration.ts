@@ -15,6 +15,7 @@ import type { MigrationEvent, ProgressReport } from './event.ts';
 import type { Host } from './host.ts';
 import type { MigrationJournal } from './migration-journal.ts';
 import { realHost } from './real-host.ts';
+import { heedMarks } from './swap/commit-record.ts';
 import { freeGuest } from './swap/free-guest.ts';
 import { nextStep, type Progress, type StepState } from './next-step.ts';
 import type { MigrationPlan } from './plan/plan.ts';
@@ -71,7 +72,7 @@ export class Migration implements AsyncDisposable {
     this.#steps = deps.steps ?? STEP;
     this.#deps = deps;
     this.#clock = deps.clock ?? systemClock;
-    control.onChange = (change) => this.#onControl(change);
+    control.onChange = (change) => this.#evenUnrecorded(() => this.#onControl(change));
     const { vm, journal, host = realHost } = deps;
     this.#run = {
       plan,
@@ -125,6 +126,7 @@ export class Migration implements AsyncDisposable {
     const owner = await claim(id, control, deps);
     const migration = new Migration(plan, control, owner, deps);
     migration.#emit({ type: 'taken-over', pid: process.pid });
+    await heedMarks(migration.#run);
     if (row.state !== 'rolling-back')
       deps.journal.update(id, { state: row.goal === 'back' ? 'rolling-back' : 'running' });
     await migration.#freeGuest();
@@ -339,15 +341,18 @@ export class Migration implements AsyncDisposable {
     if (now - known.savedAt >= SAVE_PROGRESS_EVERY_MS || progress.done === progress.total) {
       known.savedAt = now;
       const { phase, done, total } = report;
-      this.#saveProgress(key, { phase, done, total, ...(rate !== undefined && { rate }) });
+      this.#evenUnrecorded(() => {
+        const progress = { phase, done, total, ...(rate !== undefined && { rate }) };
+        this.#deps.journal.saveProgress(this.plan.id, key, progress);
+      });
     }
     this.#deps.onProgress?.(report);
   }
 
   /** Nothing is decided by it, so nothing fails with it: a journal without space is told by what needs to be written. */
-  #saveProgress(key: string, progress: Parameters<MigrationJournal['saveProgress']>[2]): void {
+  #evenUnrecorded(write: () => void): void {
     try {
-      this.#deps.journal.saveProgress(this.plan.id, key, progress);
+      write();
     } catch (error) {
       if (!isFerryError(error, 'JOURNAL_WRITE', 'JOURNAL_OUTCOME')) throw error;
     }

@@ -66,8 +66,8 @@ export class RunControl {
     if (!this.#paused) return;
     this.#paused = false;
     this.copy.resume();
-    this.onChange({ type: 'resumed' });
     for (const wake of this.#wake.splice(0)) wake();
+    this.onChange({ type: 'resumed' });
   }
 
   /** Bytes per second for copying and verifying together; 0: no limit. */

@@ -94,7 +94,11 @@ async function judge(
   const why =
     usedByMigration(journal, entry.name) ??
     notTheOne(entry, mark) ??
-    (entry.role === 'link' ? await notTheLink(entry.name, plan) : await inUse(entry.name, others));
+    (entry.role === 'void-mark'
+      ? undefined
+      : entry.role === 'link'
+        ? await notTheLink(entry.name, plan)
+        : await inUse(entry.name, others));
   return why === undefined
     ? { verdict: 'remove', why: `left over from a migration that is ${journal.migration(entry.migration).state}` }
     : { verdict: 'keep', why };

@@ -5,6 +5,8 @@ import { type Host, identityOf } from '../host.ts';
 import type { Outcome } from '../migration.ts';
 import type { MigrationJournal } from '../migration-journal.ts';
 import { realHost } from '../real-host.ts';
+import { COMMIT_KINDS, heedMarks, removeMark } from '../swap/commit-record.ts';
+import { HiddenImages } from './hidden-images.ts';
 import { isMounted } from './mounted.ts';
 import { type OfflineVerdict, offlineVerdict } from './offline-verdict.ts';
 import type { MigrationPlan, PlannedDisk } from '../plan/plan.ts';
@@ -53,6 +55,9 @@ export async function recoverOffline(id: string, deps: OfflineDeps): Promise<Out
   };
   emit({ type: 'taken-over', pid: process.pid });
   try {
+    await heedMarks({ journal, plan, host });
+    const ledger = new Ledger(journal, host, id);
+    for (const kind of COMMIT_KINDS) await removeMark({ plan, ledger, host }, kind);
     const verdict = offlineVerdict(factsOf(journal, plan));
     const outcome =
       verdict.truth === 'source'
@@ -98,20 +103,15 @@ interface Scene {
 async function backAtSource(scene: Scene, { overlay }: OfflineVerdict): Promise<Ended> {
   const { journal, host, plan } = scene;
   const { id, vm, disks } = plan;
+  const images = new HiddenImages(scene);
   // An overlay lies beside its image: where that is there, an overlay that is not was removed.
-  await requireImages(
-    host,
-    disks.map((disk) => [disk.id, disk.active.realPath]),
-  );
-  journal.update(id, { goal: 'back', state: 'rolling-back' });
-  if (overlay === 'merge') {
-    await refuseStale(scene);
-    journal.intendStep(id, MERGE);
-    const within = plan.copies.map(({ source }) => source);
-    for (const disk of disks) await merge(host, disk.sourceOverlay, within);
-    // From here on the VM may be started, and the overlays are stale: whoever recovers again must not merge them.
-    journal.writeCommitRecord(id, 'fold-back', { offline: true });
+  for (const disk of disks) {
+    const path = disk.active.realPath;
+    if (!(await images.exists(path))) throw ferryError('STORAGE_MISSING', { disk: disk.id, path });
   }
+  journal.update(id, { goal: 'back', state: 'rolling-back' });
+  if (overlay === 'merge') await mergeBack(scene, images);
+  await images.show();
   const ledger = new Ledger(journal, host, id);
   for (const path of ledger.live('file')) await removeOurs(scene, path, ledger);
   ledgerOfTheDead(ledger);
@@ -120,6 +120,36 @@ async function backAtSource(scene: Scene, { overlay }: OfflineVerdict): Promise<
     kind: 'rolled-back',
     message: `QEMU of ${vm.name} is gone; the disks are where they were, with every acknowledged write: start it from ${from}`,
   };
+}
+
+/**
+ * Merges the overlays into the images below, which have no name that a start command knows until the record is written: a
+ * VM that was started meanwhile would go on from half of its data.
+ */
+async function mergeBack(scene: Scene, images: HiddenImages): Promise<void> {
+  const { journal, host, plan } = scene;
+  const { id, disks } = plan;
+  await images.hide();
+  // From the moment that we merge ourselves, the images change by our own hand.
+  if (!journal.steps(id).some(({ step }) => step === MERGE)) {
+    try {
+      await refuseOpen(scene, images);
+      await refuseStale(scene, images);
+    } catch (error) {
+      await images.show();
+      throw error;
+    }
+    journal.intendStep(id, MERGE);
+  }
+  const within = plan.copies.map(({ source }) => images.hiddenNameOf(source));
+  for (const { sourceOverlay, active } of disks) {
+    if ((await identityOf(host, sourceOverlay)) === undefined) continue;
+    const backing = { name: images.headerNameOf(active.realPath), format: active.format };
+    await host.rewriteBacking(sourceOverlay, backing);
+    await host.foldOffline(sourceOverlay, { within });
+  }
+  // From here on the VM may be started, and the overlays are stale: whoever recovers again must not merge them.
+  journal.writeCommitRecord(id, 'fold-back', { offline: true });
 }
 
 async function onTarget(scene: Scene, { overlay }: OfflineVerdict): Promise<Ended> {
@@ -214,17 +244,52 @@ async function merge(host: Host, overlay: string, within: readonly string[]): Pr
 }
 
 /**
+ * A VM that was started, and has not written yet, has an image open all the same.
+ * @throws FerryError IMAGE_IN_USE
+ */
+async function refuseOpen({ host, plan }: Scene, images: HiddenImages): Promise<void> {
+  for (const { active } of plan.disks) {
+    const { openers } = await host.openersOf(images.hiddenNameOf(active.realPath));
+    if (openers.some(({ pid }) => pid !== process.pid)) throw ferryError('IMAGE_IN_USE', { path: active.realPath });
+  }
+}
+
+/**
  * A VM that was started from the image below the overlay, before anybody recovered, has gone on from old data: merging
  * the overlay into that would mix two histories.
  * @throws FerryError STALE_START
  */
-async function refuseStale({ journal, host, plan }: Scene): Promise<void> {
-  // From the moment that we merge ourselves, the image changes by our own hand.
-  if (journal.steps(plan.id).some(({ step }) => step === MERGE)) return;
-  const changed = new Set(await changedImages(host, stampsOf(journal, plan.id)));
+async function refuseStale({ journal, host, plan }: Scene, images: HiddenImages): Promise<void> {
+  const stamps = stampsOf(journal, plan.id);
+  const now = stamps.map((stamp) => ({ ...stamp, path: images.hiddenNameOf(stamp.path) }));
+  const changed = new Set(await changedImages(host, now));
+  const unstamped = journal.steps(plan.id).some(({ step, state }) => step === 'snapshot' && state === 'intended');
+  const isStale = unstamped ? await unstampedIsStale(host, plan, images) : undefined;
   for (const { active, sourceOverlay } of plan.disks) {
+    const stale = isStale ?? changed.has(images.hiddenNameOf(active.realPath));
     // Somebody who chose to go on with the image has removed the overlay.
-    if (!changed.has(active.realPath) || (await identityOf(host, sourceOverlay)) === undefined) continue;
+    if (!stale || (await identityOf(host, sourceOverlay)) === undefined) continue;
     throw ferryError('STALE_START', { vm: plan.vm.name, id: plan.id, image: active.realPath, overlay: sourceOverlay });
   }
+}
+
+/**
+ * Where QEMU died before the images could be stamped: all of them were frozen at one instant, and what is in an overlay was
+ * written after it. So an image that was written to later than an overlay with data was written to by another run.
+ */
+async function unstampedIsStale(host: Host, { disks }: MigrationPlan, images: HiddenImages): Promise<boolean> {
+  const written: bigint[] = [];
+  for (const { sourceOverlay, targetOverlay } of disks) {
+    if ((await identityOf(host, sourceOverlay)) === undefined) continue;
+    const overlay = await host.stampOf(sourceOverlay);
+    // Its twin was made like it, and nothing was mirrored yet: the first write makes an overlay longer.
+    const hasTwin = (await identityOf(host, targetOverlay)) !== undefined;
+    const empty = hasTwin && (await host.stampOf(targetOverlay)).size === overlay.size;
+    if (!empty) written.push(BigInt(overlay.mtime));
+  }
+  for (const { active } of disks) {
+    const { mtime } = await host.stampOf(images.hiddenNameOf(active.realPath));
+    if (written.some((time) => BigInt(mtime) > time)) return true;
+  }
+  return false;
 }

@@ -18,10 +18,14 @@ export async function stampImages(host: Host, { disks }: MigrationPlan): Promise
   return await Promise.all(disks.map(({ active }) => host.stampOf(active.realPath)));
 }
 
-/** What the active images were like when the snapshot froze them; nothing where it was not confirmed, or is being undone. */
-export function stampsOf(journal: Pick<MigrationJournal, 'steps'>, id: string): readonly Stamp[] {
+/**
+ * What the active images were like when the snapshot froze them; nothing where it was not confirmed, or where overlays have
+ * begun to be folded back into them.
+ */
+export function stampsOf(journal: Pick<MigrationJournal, 'steps' | 'ledger'>, id: string): readonly Stamp[] {
   const snapshot = journal.steps(id).find(({ step }) => step === 'snapshot');
-  if (snapshot?.state !== 'done') return [];
+  const foldedBack = journal.ledger(id, { kind: 'job' }).some(({ role }) => role === 'fold-back');
+  if (foldedBack || (snapshot?.state !== 'done' && snapshot?.state !== 'undoing')) return [];
   return (snapshot.detail as { stamps?: readonly Stamp[] } | null)?.stamps ?? [];
 }
 

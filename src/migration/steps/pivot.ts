@@ -1,6 +1,6 @@
 import { ferryError } from '../../base/index.ts';
 import { dirname } from 'node:path';
-import { commitRecord } from '../swap/commit-record.ts';
+import { commitRecord, removeMark } from '../swap/commit-record.ts';
 import { finishGroup, jobGroup } from '../swap/job-group.ts';
 import { checkDisks, checkFiles, unpluggedText } from '../swap/group-health.ts';
 import { checkMirrors } from '../swap/mirror-health.ts';
@@ -27,9 +27,11 @@ export const pivot: Step = {
       await finishGroup(run, jobs);
     } else {
       await untilMirrorsReady(run);
+      await removeMark(run, 'pivot');
       const ms = await swap(mirrorGroup(run), commitRecord(run, 'pivot'), run.clock);
       run.emit({ type: 'held', kind: 'pivot', ms, disks: plan.disks.length });
     }
+    await removeMark(run, 'pivot');
     ledger.gone('job', ...jobs);
   },
 
@@ -51,7 +53,10 @@ export const pivot: Step = {
   },
 
   /** Only ever before the record: jobs that are held let go, and the guest goes on at the source. */
-  undo: dropMirrors,
+  async undo(run) {
+    await dropMirrors(run);
+    await removeMark(run, 'pivot');
+  },
 };
 
 function mirrorGroup(run: Run): Group {

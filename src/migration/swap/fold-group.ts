@@ -1,6 +1,6 @@
 import { ferryError } from '../../base/index.ts';
 import type { FoldJob, JobState } from '../../vm/index.ts';
-import { commitRecord } from './commit-record.ts';
+import { commitRecord, removeMark } from './commit-record.ts';
 import { cancelGroup, finishGroup, jobGroup } from './job-group.ts';
 import { pivot } from './pivot.ts';
 import type { Run } from '../run.ts';
@@ -21,11 +21,13 @@ export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', all: reado
     // Somebody died between the record and the last finalize: what is still held goes forward. The jobs of disks that
     // were released are there to be dismissed, too.
     await finishGroup(run, every);
+    await removeMark(run, kind);
     ledger.gone('job', ...every);
     return;
   }
   // Jobs of an interrupted attempt that did not come to its record: the merge begins again.
   await cancelGroup(run, every);
+  await removeMark(run, kind);
   const folds: FoldJob[] = [];
   // Without a record none was folded, so an overlay that lies on an image holds data, whether its device is still plugged
   // in or not; the snapshot puts all of them there or none.
@@ -50,6 +52,7 @@ export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', all: reado
   // `pending` makes the image below durable, and it is where it belongs already.
   const group = { ...swap, check: nothing, flush: nothing, attach: nothing };
   const held = await pivot(group, commitRecord(run, kind), run.clock);
+  await removeMark(run, kind);
   ledger.gone('job', ...ids);
   run.emit({ type: 'held', kind: 'fold', ms: held, disks: folds.length });
 }

@@ -37,7 +37,7 @@ async function swap(...failing: readonly Act[]): Promise<{ acts: Act[]; error?: 
       act('open');
       return {
         write: () => act('write'),
-        revoke: () => act('revoke'),
+        revoke: later('revoke'),
         [Symbol.dispose]: () => act('dispose'),
       };
     },

@@ -31,7 +31,7 @@ export interface OpenRecord extends Disposable {
   /** Returns when it is on disk. */
   write(): void;
   /** After a write that failed, so that nobody knows whether it is on disk: makes sure that it does not count. */
-  revoke(reason: string): void;
+  revoke(reason: string): Promise<void>;
 }
 
 /**
@@ -68,7 +68,7 @@ export async function pivot(group: Group, commit: CommitRecord, clock: Clock): P
     record.write();
   } catch (error) {
     try {
-      record.revoke('writing it failed');
+      await record.revoke('writing it failed');
     } finally {
       await group.cancel();
     }
