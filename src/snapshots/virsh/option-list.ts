@@ -84,11 +84,9 @@ class Reader {
   }
 
   checkRequired(): void {
-    for (const { name, type } of this.#definitions) {
-      if (type === 'required' && !this.values.has(name)) {
-        throw new VirshError(`command '${this.#command}' requires <${name}> option`);
-      }
-    }
+    const missing = this.#definitions.filter(({ name, type }) => type === 'required' && !this.values.has(name));
+    if (missing.length === 0) return;
+    throw new VirshError(...missing.map(({ name }) => `command '${this.#command}' requires <${name}> option`));
   }
 }
 

@@ -95,7 +95,7 @@ export const SNAPSHOT_USAGE: readonly CommandUsage[] = [
       DOMAIN,
       { ...NAME, type: 'required' },
       SECURITY_INFO,
-      text('xpath', 'only the nodes that this XPath expression finds'),
+      { ...text('xpath', 'only the nodes that this XPath expression finds'), onlyNamed: true },
       flag('wrap', 'with --xpath: put them below a common root element'),
     ],
   },

@@ -20,6 +20,7 @@ describe('options', () => {
     [['snapshot-list'], "command 'snapshot-list' requires <domain> option"],
     [['snapshot-parent', 'test', 'a', 'b'], "unexpected data 'b'"],
     [['snapshot-list', 'test', '-x', 'y'], "unexpected data 'y'"],
+    [['snapshot-dumpxml', 'test', 's', '//name'], "unexpected data '//name'"],
   ])('%j', (argv, message) => {
     expect(() => read(...argv)).toThrow(message);
   });
@@ -44,6 +45,16 @@ describe('options', () => {
     expect(options.list('diskspec')).toEqual(['vda', 'vdb', 'vdc']);
     expect(options.has('atomic')).toBe(true);
     expect(options.has('halt')).toBe(false);
+  });
+
+  test('every option that is missing is told', () => {
+    const error: unknown = expect.objectContaining({
+      lines: [
+        "command 'snapshot-dumpxml' requires <domain> option",
+        "command 'snapshot-dumpxml' requires <snapshotname> option",
+      ],
+    });
+    expect(() => read('snapshot-dumpxml')).toThrow(error as Error);
   });
 
   test('after -- nothing is an option', () => {
