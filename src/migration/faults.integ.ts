@@ -1,10 +1,19 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type EngineResult, type LoadedVm, loadedVm, migrate, type Traces, traces } from '../../lab/engine.ts';
+import {
+  type EngineResult,
+  type LoadedVm,
+  loadedVm,
+  migrate,
+  takeOver,
+  type Traces,
+  traces,
+} from '../../lab/engine.ts';
 import { failingFilesystem, Lab, smallFilesystem, whyNoMount } from '../../lab/index.ts';
 import { MigrationProcess } from '../../lab/migration-process.ts';
 import { run } from '../base/index.ts';
+import { QmpClient } from '../qmp/index.ts';
 import { Journal } from '../journal/index.ts';
 import type { StepName } from './step-name.ts';
 
@@ -131,10 +140,32 @@ describe.skipIf(noMount)('a target that fails under a writing guest', () => {
     expect(await readdir(small.path)).toEqual(['lost+found']);
   });
 
-  test('between two file systems, all that was acknowledged is there in the end', async () => {
+  test('it became read-only: refused before, and taken back after the plan was made', async () => {
+    await using small = await smallFilesystem({ size: 128 * MiB });
+    const readOnly = async (): Promise<unknown> => await run('mount', ['-o', 'remount,ro', small.path]);
+    const late = await migrateWith(small.path, { step: 'prepare', state: 'begun' }, readOnly);
+    expect([late.outcome.kind, causeOf(late)], late.outcome.message).toEqual(['rolled-back', 'TARGET_REFUSED']);
+    await asBefore(late.plan.id);
+    await expect(migrateWith(small.path, { step: 'copy', state: 'begun' }, readOnly)).rejects.toMatchObject({
+      code: 'PLAN_REFUSED',
+      message: expect.stringContaining('this user may not write to it') as unknown,
+    });
+  });
+
+  test('it is full in the fold: what is there stays, and goes on when there is room; nothing is lost', async () => {
     await using small = await smallFilesystem({ size: 160 * MiB });
-    const { outcome } = await migrate(loaded.vm, { stateDir: loaded.stateDir, request: { to: small.path } });
+    const full = await migrateWith(small.path, { step: 'pivot', state: 'done' }, () => small.fill());
+    const { id } = full.plan;
+    expect([full.outcome.kind, causeOf(full)], full.outcome.message).toEqual(['attention', 'FOLD_FAILED']);
+    expect(full.outcome.message).toContain('The target is the truth for every disk');
+    await small.makeRoom();
+    // QEMU itself stops a guest whose disk is full; to let it go on is a person's business, as ever.
+    await using qmp = await QmpClient.connect({ path: loaded.vm.qmpPath });
+    if ((await qmp.execute('query-status')).status === 'io-error') await qmp.execute('cont');
+    await qmp[Symbol.asyncDispose]();
+    const outcome = await takeOver(loaded.vm, { stateDir: loaded.stateDir, id });
     expect(outcome.kind, outcome.message).toBe('done');
+    await Promise.all(loaded.writers.map((writer) => writer.advanced(10)));
     expect((await readdir(small.path)).toSorted()).toEqual(['a.qcow2', 'lost+found']);
     const [check] = await loaded.check(() => join(small.path, 'a.qcow2'));
     expect(check).toMatchObject({ lostCount: 0, damagedCount: 0 });
