@@ -54,7 +54,7 @@ describe('options', () => {
         "command 'snapshot-dumpxml' requires <snapshotname> option",
       ],
     });
-    expect(() => read('snapshot-dumpxml')).toThrow(error as Error);
+    expect(() => read('snapshot-dumpxml')).toThrow(error);
   });
 
   test('after -- nothing is an option', () => {
