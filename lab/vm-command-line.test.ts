@@ -68,3 +68,20 @@ test('style drive: options of one -drive, and a device that names it', () => {
   expect(args.filter((arg) => arg === 'iothread,id=io1')).toHaveLength(1);
   expect(args).toContain('ide-cd,id=cd');
 });
+
+test('past the page cache, in both styles', () => {
+  const disk: LabDisk = { id: 'a', path: '/s/a', format: 'raw', cache: 'none' };
+  expect(blockdevs(disk)).toMatchObject([{ cache: { direct: true }, file: { cache: { direct: true } } }]);
+  const args = vmArguments({ ...plain, style: 'drive', disks: [disk] });
+  expect(args).toContain('file=/s/a,format=raw,if=none,id=drive-a,cache=none');
+});
+
+test.each([
+  { what: 'is to be saved is a shared file', saved: false, map: 'share=on' },
+  { what: 'was saved is a private map of it', saved: true, map: 'share=off' },
+])('the memory of a guest that $what', ({ saved, map }) => {
+  const args = vmArguments({ ...plain, memoryFile: { path: '/c/m', saved } });
+  expect(args).toContain(`memory-backend-file,id=ram,size=64M,mem-path=/c/m,${map}`);
+  expect(args).toContain('pc,memory-backend=ram');
+  expect(args.includes('-incoming')).toBe(saved);
+});

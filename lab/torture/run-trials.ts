@@ -1,5 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cacheFolder } from '../cache.ts';
 import type { Answer, Order } from './worker.ts';
 
 const WORKER = fileURLToPath(new URL('worker.ts', import.meta.url));
@@ -15,10 +17,12 @@ export interface TrialsOptions extends Omit<Order, 'seed'> {
 export async function runTrials(seeds: Iterable<number>, options: TrialsOptions): Promise<void> {
   const { jobs, onAnswer, ...order } = options;
   const open = [...seeds].values();
+  // As bin/blockferry does: processes that kill themselves start in half the time.
+  const env = { ...process.env, NODE_COMPILE_CACHE: join(cacheFolder(), 'compiled') };
   const job = async (): Promise<void> => {
     let worker: ChildProcess | undefined;
     for (const seed of open) {
-      if (worker?.connected !== true) worker = fork(WORKER);
+      if (worker?.connected !== true) worker = fork(WORKER, { env });
       onAnswer(await ask(worker, { ...order, seed }));
     }
     worker?.disconnect();

@@ -46,7 +46,7 @@ export interface Tampering {
 }
 
 /** No step of a trial takes longer, but on a machine that is much too busy. */
-const LIMIT_MS = 240_000;
+const LIMIT_MS = 400_000;
 /** A guest that turns itself off does so in a second; one whose I/O is held may not. */
 const OFF_WITHIN_MS = 5000;
 
