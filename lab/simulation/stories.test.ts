@@ -63,4 +63,12 @@ describe('stories', () => {
   test('the way back goes on where one step of it fails, and tells of no bug', async () => {
     await holds({ faults: [at('copyImage', 'abort', 'after', 3), at('blockdev-del', 'error')] });
   });
+
+  test('overlays that are made a second time are not taken for those of somebody else', async () => {
+    for (let nth = 1; nth <= 4; nth++) {
+      await holds({
+        faults: [at('step prepare done', 'kill-manager'), at('createOverlay', 'kill-both', 'after', nth)],
+      });
+    }
+  });
 });

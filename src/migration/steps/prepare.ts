@@ -25,8 +25,10 @@ export const prepare: Step = {
   async act(run) {
     const { plan, host, ledger } = run;
     if (isPrepared(plan)) return;
-    // What an interrupted attempt left has our name and no contents yet.
+    // What an interrupted attempt left has our name and no contents yet. The ledger has to forget which files those were:
+    // the ones that are made now would be taken for somebody else's.
     await removeOverlays(run);
+    prepare.intend(run);
     for (const disk of plan.disks) {
       const common = { virtualSize: disk.size, owner: disk.owner };
       const { format } = disk.active;
@@ -49,10 +51,6 @@ export const prepare: Step = {
   async undo(run) {
     if (isPrepared(run.plan)) return;
     await removeOverlays(run);
-    run.ledger.gone(
-      'file',
-      ...run.plan.disks.flatMap(({ sourceOverlay, targetOverlay }) => [sourceOverlay, targetOverlay]),
-    );
   },
 };
 
@@ -60,11 +58,12 @@ function isPrepared({ request }: Run['plan']): boolean {
   return request.snapshot?.prepared === true;
 }
 
-async function removeOverlays({ plan, vm, host }: Run): Promise<void> {
+async function removeOverlays({ plan, vm, host, ledger }: Run): Promise<void> {
   for (const disk of plan.disks) {
     await refuseIfOpen(vm, disk);
     for (const path of [disk.sourceOverlay, disk.targetOverlay]) {
       await host.removeFile(path);
+      ledger.gone('file', path);
     }
   }
 }
