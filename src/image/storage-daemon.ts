@@ -16,8 +16,13 @@ const STDERR_TAIL = 8192;
  */
 const MEMORY_LIMIT = 4 * 2 ** 30;
 
-/** Its monitor is ours alone, so a greeting that is late only says that the host is busy. */
-const GREETING_MS = 120_000;
+/**
+ * How long the first connection waits for the greeting, and the last; each waits twice as long as the one before. Its monitor
+ * is ours alone, so a greeting that is late says that the host is busy, or that it was lost: met once on a busy host (7.2;
+ * presumably its main thread accepted the connection while the monitor's own thread was taking the socket over). The next
+ * connection is greeted.
+ */
+const GREETING_MS = { first: 2000, last: 64_000 };
 
 /**
  * A qemu-storage-daemon of our own with its monitor. It lives no longer than this process: the kernel kills it when we
@@ -52,6 +57,7 @@ export class StorageDaemon {
     const argv = ['--pdeathsig', 'KILL', '--', ...limitedBy({ memoryLimit: MEMORY_LIMIT }), ...daemon];
     const child = spawn('setpriv', argv, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
     let ended: string | undefined;
+    let patience = GREETING_MS.first;
     const exited = ending(child).then((how) => {
       ended = how;
       return how;
@@ -68,10 +74,12 @@ export class StorageDaemon {
           return new StorageDaemon(
             child,
             exited,
-            await QmpClient.connect({ path }, { connectTimeoutMs: GREETING_MS, ...(signal && { signal }) }),
+            await QmpClient.connect({ path }, { connectTimeoutMs: patience, ...(signal && { signal }) }),
           );
         } catch (error) {
-          if (!isFerryError(error, 'QMP_NO_SOCKET', 'QMP_REFUSED')) throw error;
+          const silent = isFerryError(error, 'QMP_BUSY') && patience < GREETING_MS.last;
+          if (!silent && !isFerryError(error, 'QMP_NO_SOCKET', 'QMP_REFUSED')) throw error;
+          if (silent) patience *= 2;
           await systemClock.sleep(CONNECT_RETRY_MS, signal);
         }
       }
