@@ -8,7 +8,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { chmod, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtClient } from '../src/libvirt/index.ts';
@@ -151,11 +151,21 @@ export class LabLibvirtd {
     );
   }
 
-  /** kill -9 of libvirtd itself; resolves when it is gone. A new one starts at once. */
-  async kill(): Promise<void> {
+  /**
+   * kill -9 of libvirtd itself; resolves when it is gone. A new one starts at once, or, if it is to stay down, when `rise`
+   * is called.
+   */
+  async kill({ stayDown = false }: { readonly stayDown?: boolean } = {}): Promise<void> {
+    if (stayDown) await writeFile(join(this.folder, 'stay-down'), '');
     const pids = this.pids('libvirtd');
     for (const pid of pids) process.kill(pid, 'SIGKILL');
     while (this.pids('libvirtd').some((pid) => pids.includes(pid))) await sleep(5);
+  }
+
+  /** Ends a `stayDown`; resolves when it answers. */
+  async rise(): Promise<void> {
+    await rm(join(this.folder, 'stay-down'), { force: true });
+    await this.untilReady();
   }
 }
 

@@ -103,6 +103,12 @@ describe('a persistent VM whose QEMU dies', () => {
     await killedCopying(here);
     expect(await virsh('domblklist', 'dies', '--inactive')).toContain('.overlay.qcow2');
     await here.domain.vm.kill();
+    // As at boot, where recovery comes before libvirt: all but the definition is done.
+    await daemon.kill({ stayDown: true });
+    const early = await Blockferry.json('recover', ...here.common);
+    expect(early.status).not.toBe(0);
+    expect(await readdir(here.source)).toEqual(['a.qcow2']);
+    await daemon.rise();
     const { status, lines } = await Blockferry.json('recover', ...here.common);
     expect([status, find(lines, 'result')], JSON.stringify(lines.at(-1))).toMatchObject([
       0,
