@@ -21,7 +21,7 @@ export function addSnapshotCommands<Own extends OptionValues & GlobalOptions>(
       .argument('[ARGUMENT...]')
       .allowUnknownOption()
       .option('--qmp <SOCKET>', 'the VM by its QMP socket: PATH or HOST:PORT')
-      .option('--connect <URI>', 'the VMs of this libvirtd, as qemu:///system; default: LIBVIRT_DEFAULT_URI')
+      .option('-c, --connect <URI>', 'the VMs of this libvirtd, as qemu:///system; default: LIBVIRT_DEFAULT_URI')
       .addHelpText('after', usageLines(usage))
       .action((args, options, command) =>
         execute(command.optsWithGlobals(), async () =>
