@@ -4,7 +4,7 @@ import { chmod, copyFile, mkdtemp, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtClient } from '../src/libvirt/index.ts';
-import { LibvirtVm } from '../src/vm/index.ts';
+import { type LibvirtVm, loadLibvirt } from '../src/vm/index.ts';
 import { guestImage } from './guest-image.ts';
 import type { Lab } from './lab.ts';
 import { type Exit, LabVm } from './lab-vm.ts';
@@ -81,8 +81,9 @@ export class LabDomain {
   }
 
   /** The VM as a migration works with it. */
-  connect(): Promise<LibvirtVm> {
-    return LibvirtVm.connect(this.daemon.uri(), this.name);
+  async connect(): Promise<LibvirtVm> {
+    const { LibvirtVm: Vm } = await loadLibvirt();
+    return await Vm.connect(this.daemon.uri(), this.name);
   }
 }
 

@@ -2,7 +2,15 @@ import { realpath } from 'node:fs/promises';
 import { ferryError } from '../base/index.ts';
 import type { MigrationPlan } from '../migration/index.ts';
 import { formatQmpAddress, type QmpAddress } from '../qmp/index.ts';
-import { type DiscoveredVm, discoverQemu, LibvirtVm, processExists, QemuVm, type VirtualMachine } from '../vm/index.ts';
+import {
+  type DiscoveredVm,
+  discoverQemu,
+  type LibvirtVm,
+  loadLibvirt,
+  processExists,
+  QemuVm,
+  type VirtualMachine,
+} from '../vm/index.ts';
 import type { Cli } from './cli.ts';
 import { ownerOfMigration } from './migration-view.ts';
 import { openJournal } from './open-journal.ts';
@@ -103,7 +111,8 @@ async function choose(cli: Cli, choice: VmChoice): Promise<Chosen> {
   if (vm === undefined || (connect === undefined && named?.managedBy !== 'libvirt')) {
     return await monitorOf(choice, there, cli.surroundings.cwd);
   }
-  const domain = await LibvirtVm.connect(libvirtUri(cli, connect), named?.uuid ?? vm, { clock: cli.clock });
+  const libvirt = await loadLibvirt();
+  const domain = await libvirt.LibvirtVm.connect(libvirtUri(cli, connect), named?.uuid ?? vm, { clock: cli.clock });
   const found = there.find(({ pid }) => pid === domain.identity.pid);
   return { domain, ...(found && { vm: found }) };
 }

@@ -2,14 +2,7 @@ import { hostname } from 'node:os';
 import { ferryError, isFerryError, messageOf } from '../base/index.ts';
 import { Journal, type Migration as JournalRow, stateDirectory } from '../journal/index.ts';
 import { Migration, type MigrationDeps, type MigrationPlan, type Outcome, recoverOffline } from '../migration/index.ts';
-import {
-  isOfThisBoot,
-  LibvirtVm,
-  processExists,
-  QemuVm,
-  redirectDefinition,
-  type VirtualMachine,
-} from '../vm/index.ts';
+import { isOfThisBoot, loadLibvirt, processExists, QemuVm, type VirtualMachine } from '../vm/index.ts';
 import type { Cli } from './cli.ts';
 import { drive, migrationDeps } from './drive.ts';
 import { endingResult } from './exit-status.ts';
@@ -55,6 +48,7 @@ export async function isAlive({ id, vm }: JournalRow): Promise<boolean> {
 export async function recoverDisks(cli: Cli, journal: Journal, { id, plan, vm }: JournalRow): Promise<Outcome> {
   cli.renderer.begin(plan as MigrationPlan);
   const redefine = async (files: ReadonlyMap<string, string>): Promise<void> => {
+    const { redirectDefinition } = await loadLibvirt();
     await redirectDefinition(vm.address, vm.uuid, files);
   };
   const onEvent = cli.renderer.event.bind(cli.renderer);
@@ -86,7 +80,7 @@ async function reconnect(cli: Cli, journal: Journal, { id, vm }: JournalRow): Pr
   const limit = AbortSignal.timeout(GREET_WITHIN_MS);
   try {
     there = isLibvirtUri(address)
-      ? await LibvirtVm.connect(address, vm.uuid, { clock: cli.clock })
+      ? await (await loadLibvirt()).LibvirtVm.connect(address, vm.uuid, { clock: cli.clock })
       : await QemuVm.connect(parseQmpAddress(address, '/'), { clock: cli.clock, signal: limit });
   } catch (error) {
     const silent = limit.aborted && error === limit.reason;

@@ -1,6 +1,13 @@
 import { EXIT, formatSize, isFerryError, messageOf } from '../../base/index.ts';
 import { formatQmpAddress } from '../../qmp/index.ts';
-import { type DiscoveredVm, type Disk, discoverQemu, LibvirtVm, QemuVm, type VirtualMachine } from '../../vm/index.ts';
+import {
+  type DiscoveredVm,
+  type Disk,
+  discoverQemu,
+  loadLibvirt,
+  QemuVm,
+  type VirtualMachine,
+} from '../../vm/index.ts';
 import type { Action } from '../cli.ts';
 import { libvirtUri } from '../find-vm.ts';
 import { table } from '../terminal/table.ts';
@@ -68,7 +75,7 @@ async function report({ qmp, ...vm }: DiscoveredVm, uri: string): Promise<VmRepo
   const limit = { signal: AbortSignal.timeout(ASK_WITHIN_MS) };
   const connecting: Promise<VirtualMachine> | undefined =
     vm.managedBy === 'libvirt' && vm.uuid !== undefined
-      ? LibvirtVm.connect(uri, vm.uuid, limit)
+      ? (await loadLibvirt()).LibvirtVm.connect(uri, vm.uuid, limit)
       : socket && QemuVm.connect(socket, limit);
   if (connecting === undefined) return { ...vm, monitors, unknown: whyNotAsked({ ...vm, qmp }) };
   try {
