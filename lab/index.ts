@@ -41,6 +41,7 @@ export {
 } from './faults.ts';
 export { type FioOptions, type FioResult, type FioSide, type DiskStats, GuestLoad } from './guest-load.ts';
 export { GuestWriter, type WriterOptions } from './guest-writer.ts';
+export { type HangingFilesystem, hangingFilesystem, whyNoHang } from './hanging-filesystem.ts';
 export { Lab, type VmOptions } from './lab.ts';
 export { LabDomain, type LibvirtVmOptions } from './libvirt-vm.ts';
 export { LabLibvirtd, type LibvirtdOptions } from './libvirtd.ts';

@@ -18,6 +18,7 @@ export { type OtherUsers, otherUsersOf, type OtherUsersOptions } from './other-u
 export { type BackingReference, createOverlay, type OverlayOptions, rewriteBacking } from './overlay.ts';
 export { probeChain, type ProbeChainOptions, probeImage, type ProbeOptions } from './probe.ts';
 export { StorageDaemon } from './storage-daemon.ts';
+export { storageAnswers } from './storage-answers.ts';
 export { spaceNeeded, type StorageSpace, storageSpace } from './storage-space.ts';
 export { removeFile, syncFile, syncFolder } from './sync.ts';
 export { verifyCopy, type VerifyOptions, type VerifyResult } from './verify-copy.ts';

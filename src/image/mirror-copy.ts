@@ -139,7 +139,9 @@ async function addNodes(
       'node-name': `${id}-source`,
       'read-only': true,
       size: length,
-      file: { driver: sourceIsBlockDevice ? 'host_device' : 'file', filename: source },
+      // Without a lock: a daemon that was killed keeps its locks as long as its target hangs, and the VM, on its way back,
+      // could not write to the source meanwhile. Who has it open for writing was looked at before.
+      file: { driver: sourceIsBlockDevice ? 'host_device' : 'file', filename: source, locking: 'off' },
     });
   });
   const node = { driver: 'file', 'node-name': `${id}-target`, filename: target, discard: 'unmap' } as const;

@@ -1,6 +1,6 @@
 import { lstat, readlink, realpath } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { otherUsersOf, removeFile } from '../../image/index.ts';
+import { otherUsersOf, removeFile, storageAnswers } from '../../image/index.ts';
 import type { Journal, LedgerEntry } from '../../journal/index.ts';
 import { type FileMark, fileMark, sameMark } from '../file-mark.ts';
 import { isMounted } from './mounted.ts';
@@ -20,6 +20,9 @@ export interface Leftover {
   /** The reason of the verdict, in words. */
   readonly why: string;
 }
+
+/** A storage that takes longer to answer is asked another time. */
+const ANSWER_MS = 2000;
 
 type Verdict = Pick<Leftover, 'verdict' | 'why'>;
 
@@ -74,6 +77,9 @@ async function examine(
   others: readonly string[],
 ): Promise<Leftover> {
   const about = { migration: entry.migration, vm: plan.vm.name, path: entry.name, role: entry.role };
+  if (!(await storageAnswers(entry.name, ANSWER_MS))) {
+    return { ...about, size: 0, verdict: 'keep', why: 'its storage does not answer' };
+  }
   const mark = await fileMark(entry.name);
   if (mark === undefined) {
     const mounted = await isMounted({ fileMark }, entry.name, plan);
