@@ -402,11 +402,12 @@ export class SimQemu {
     this.#drop();
   }
 
-  /** All that is under way is done first. With an I/O thread QEMU dies of it while a job is in its last drain. */
+  /** All that is under way is done first. QEMU dies of it while a fold, or with an I/O thread any job, is in its last drain. */
   stop(): void {
-    const draining = [...this.jobs.values()].find(({ completing, status }) => completing && status === 'ready');
-    if (this.behaviour.ioThread && draining)
-      this.#hooks.onBreach(`stop in the last drain of ${draining.id}: QEMU dies`);
+    for (const { id, type, completing, status } of this.jobs.values()) {
+      if (completing && status === 'ready' && (this.behaviour.ioThread || type === 'commit'))
+        this.#hooks.onBreach(`stop in the last drain of ${id}: QEMU dies`);
+    }
     for (const request of this.underWay) this.finish(request);
     this.status = 'paused';
   }
