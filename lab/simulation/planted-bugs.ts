@@ -137,14 +137,19 @@ export const PLANTED_BUGS: { readonly [bug: string]: Parts } = {
 
   'a held guest is let go without a look at the record': {
     wrap({ vm, journal }) {
-      const hasRecord = new Set<string>();
-      const commitRecord: MigrationJournal['commitRecord'] = (id, kind) => {
-        // Whoever takes over looks for the first time when it frees the guest.
-        const known = hasRecord.has(kind);
-        hasRecord.add(kind);
-        return known || kind !== 'pivot' ? journal.commitRecord(id, kind) : undefined;
+      // Whoever takes over frees the guest before it begins or undoes a step.
+      let freed = false;
+      const commitRecord: MigrationJournal['commitRecord'] = (id, kind) =>
+        freed || kind !== 'pivot' ? journal.commitRecord(id, kind) : undefined;
+      const intendStep: MigrationJournal['intendStep'] = (...args) => {
+        freed = true;
+        journal.intendStep(...args);
       };
-      return { vm, journal: changed(journal, { commitRecord }) };
+      const undoingStep: MigrationJournal['undoingStep'] = (...args) => {
+        freed = true;
+        journal.undoingStep(...args);
+      };
+      return { vm, journal: changed(journal, { commitRecord, intendStep, undoingStep }) };
     },
   },
 
