@@ -1,7 +1,8 @@
 import { hiddenNames } from '../../src/migration/recovery/hidden-images.ts';
-import { dirname } from 'node:path';
+import type { CommitKind } from '../../src/journal/index.ts';
 import type { CommandArguments } from '../../src/qmp/index.ts';
 import { offlineVerdict } from '../../src/migration/recovery/offline-verdict.ts';
+import { voidMark } from '../../src/migration/swap/commit-record.ts';
 import type { JournalContents } from './memory-journal.ts';
 import { inFolder, type Scene, SOURCE, TARGET } from './scene.ts';
 import { readChain } from './sim-files.ts';
@@ -45,7 +46,9 @@ export class Rules {
     const { plan } = this.#scene;
     const snapshot = journal.steps.find(({ step }) => step === 'snapshot');
     const finished = journal.migrations.get(migration)?.state;
-    const committed = (kind: 'pivot' | 'fold' | 'fold-back'): boolean => this.#world.committed(kind, journal);
+    // A mark on the storage takes a record back where the journal could not.
+    const committed = (kind: CommitKind): boolean =>
+      this.#world.committed(kind, journal) && files.lookup(voidMark(plan, kind)) === undefined;
     const { truth, overlay } = offlineVerdict({
       snapshotBegun: snapshot !== undefined && snapshot.state !== 'undone' && finished !== 'rolled-back',
       committed: { pivot: committed('pivot'), fold: committed('fold'), foldBack: committed('fold-back') },
@@ -186,9 +189,4 @@ export class Rules {
   #depth(disk: string): number {
     return (this.#scene.disks.find(({ id }) => id === disk)?.nodes.length ?? 1) - 1;
   }
-}
-
-/** Where a path is, in words. */
-export function sideOf(path: string): 'source' | 'target' {
-  return dirname(path) === SOURCE ? 'source' : 'target';
 }

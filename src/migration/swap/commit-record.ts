@@ -38,7 +38,7 @@ export function commitRecord(run: Run, kind: CommitKind): CommitRecord {
  * that neither the record nor its revocation could be written for certain. Until the journal can be written again, the
  * record may come back with the next process that reads it. Whoever finds the images there finds the mark beside them.
  */
-function voidMark({ id, disks }: MigrationPlan, kind: CommitKind): string {
+export function voidMark({ id, disks }: MigrationPlan, kind: CommitKind): string {
   const [first] = disks;
   const overlay = (kind === 'fold-back' ? first?.sourceOverlay : first?.targetOverlay) ?? '/';
   return join(dirname(overlay), `blockferry-${id}-${kind}.void`);
