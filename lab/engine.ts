@@ -129,6 +129,8 @@ export interface LoadedVm {
   /** The copies of the images that it began with: laid out as in the source folder. */
   readonly pristine: string;
   readonly writers: readonly GuestWriter[];
+  /** Starts one more writer, which is checked like the others. */
+  startWriter(writer: Parameters<LabVm['startWriter']>[0]): Promise<GuestWriter>;
   /**
    * Stops the writers and compares every acknowledged write, and every block that was never written, with the chain that
    * now holds the disk.
@@ -174,6 +176,11 @@ export async function loadedVm(lab: Lab, options: LoadedVmOptions): Promise<Load
     stateDir: await lab.storage('state'),
     pristine,
     writers,
+    startWriter: async (options) => {
+      const writer = await vm.startWriter(options);
+      writers.push(writer);
+      return writer;
+    },
     check: async (pathOf) => {
       const checks: WriteCheck[] = [];
       for (const writer of writers) {

@@ -73,6 +73,11 @@ export function parseFio(output: string): FioResult {
   return { read: side(job.read), write: side(job.write), error: job.error, raw };
 }
 
+/** Where fio leaves its result in the guest. */
+function resultFile(name: string): string {
+  return `/run/${name}.json`;
+}
+
 /** fio's command line for a load that runs until it is stopped. */
 export function fioCommand(device: string, options: FioOptions, name: string): string {
   const args = [
@@ -89,6 +94,8 @@ export function fioCommand(device: string, options: FioOptions, name: string): s
     '--lat_percentiles=1',
     '--clat_percentiles=0',
     '--output-format=json',
+    // Not to the pipe: what fio says of an I/O error on stderr would get between two of its pieces of 4,096 bytes.
+    `--output=${resultFile(name)}`,
     // Seen by start(): from then on it does I/O.
     `--exec_prerun="touch /run/${name}"`,
     ...(options.iops === undefined ? [] : [`--rate_iops=${options.iops}`]),
@@ -117,6 +124,7 @@ export class GuestLoad {
   readonly disk: string;
   readonly #channel: GuestChannel;
   readonly #device: string;
+  readonly #name: string;
   readonly #fio: GuestCommand;
   #before: DiskStats = { reads: 0, readBytes: 0, writes: 0, writtenBytes: 0 };
 
@@ -124,6 +132,7 @@ export class GuestLoad {
     this.disk = options.disk;
     this.#channel = channel;
     this.#device = device;
+    this.#name = name;
     this.#fio = channel.start(fioCommand(device, options, name));
   }
 
@@ -165,6 +174,8 @@ export class GuestLoad {
   async stop(): Promise<FioResult> {
     this.#fio.signal('INT');
     await this.#fio.ended;
-    return parseFio(this.#fio.output());
+    const look = this.#channel.start(`cat ${resultFile(this.#name)}`);
+    await look.ended;
+    return parseFio(`${this.#fio.output()}\n${look.output()}`);
   }
 }
