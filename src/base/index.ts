@@ -6,3 +6,4 @@ export { Semaphore } from './semaphore.ts';
 export { limitedBy, run, type RunOptions, type RunResult } from './subprocess.ts';
 export { tools } from './tools.ts';
 export { formatDuration, formatRate, formatSize, parseSize } from './units.ts';
+export { waitWithin } from './wait-within.ts';

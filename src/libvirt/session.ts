@@ -7,7 +7,7 @@
  * rejects all that waits. So nothing ever hangs on a connection that is gone.
  */
 import type { Duplex } from 'node:stream';
-import { type FerryError, ferryError, isFerryError, messageOf } from '../base/index.ts';
+import { type FerryError, ferryError, isFerryError, messageOf, waitWithin } from '../base/index.ts';
 import type { Dialed } from './dial/dial.ts';
 import { KeepAlive, type KeepAliveOptions } from './keepalive.ts';
 import { type Call, PendingCalls } from './pending-calls.ts';
@@ -91,23 +91,17 @@ export class LibvirtSession {
   }
 
   /** Waits for the reply no longer than the caller wants. The late reply of an abandoned call is dropped. */
-  async #limited(call: Call, promise: Promise<Uint8Array>, { signal, timeoutMs }: CallOptions): Promise<Uint8Array> {
-    const onAbort = (): void => {
-      this.#pending.abandon(call);
-      call.reject(signal?.reason);
-    };
-    const onTimeout = (): void => {
-      const outcome = this.#pending.abandon(call) ? 'whether it was carried out is unknown' : 'it was not sent';
-      call.reject(ferryError('LIBVIRT_TIMEOUT', { call: call.name, ms: timeoutMs ?? 0, outcome }));
-    };
-    signal?.addEventListener('abort', onAbort, { once: true });
-    const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs);
-    try {
-      return await promise;
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    }
+  async #limited(call: Call, promise: Promise<Uint8Array>, limits: CallOptions): Promise<Uint8Array> {
+    return await waitWithin(promise, limits, {
+      onAbort: (reason) => {
+        this.#pending.abandon(call);
+        call.reject(reason);
+      },
+      onTimeout: (ms) => {
+        const outcome = this.#pending.abandon(call) ? 'whether it was carried out is unknown' : 'it was not sent';
+        call.reject(ferryError('LIBVIRT_TIMEOUT', { call: call.name, ms, outcome }));
+      },
+    });
   }
 
   /** Ends the connection. Calls that were outstanding reject with LIBVIRT_INTERRUPTED. */

@@ -8,7 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { type FerryError, ferryError, isFerryError, messageOf } from '../base/index.ts';
+import { type FerryError, ferryError, isFerryError, messageOf, waitWithin } from '../base/index.ts';
 import { formatQmpAddress, type QmpAddress } from './address.ts';
 import { formatExactJson } from './exact-json.ts';
 import { parseMessage, type QmpGreeting, type QmpMessage, type RawEvent } from './message.ts';
@@ -103,29 +103,18 @@ export class QmpSession {
   }
 
   /** Waits for the answer no longer than the caller wants. The late answer of an abandoned command is dropped. */
-  async #limited(command: Command, promise: Promise<unknown>, { signal, timeoutMs }: ExecuteOptions): Promise<unknown> {
-    const onAbort = (): void => {
-      this.#pending.abandon(command);
-      command.reject(signal?.reason);
-    };
-    const onTimeout = (): void => {
-      const outcome = this.#pending.abandon(command) ? 'whether it ran is unknown' : 'it was not sent';
-      command.reject(
-        ferryError(
-          'QMP_TIMEOUT',
-          { command: command.name, ms: timeoutMs ?? 0, outcome },
-          { details: { sent: command.message } },
-        ),
-      );
-    };
-    signal?.addEventListener('abort', onAbort, { once: true });
-    const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs);
-    try {
-      return await promise;
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    }
+  async #limited(command: Command, promise: Promise<unknown>, limits: ExecuteOptions): Promise<unknown> {
+    const { name, message } = command;
+    return await waitWithin(promise, limits, {
+      onAbort: (reason) => {
+        this.#pending.abandon(command);
+        command.reject(reason);
+      },
+      onTimeout: (ms) => {
+        const outcome = this.#pending.abandon(command) ? 'whether it ran is unknown' : 'it was not sent';
+        command.reject(ferryError('QMP_TIMEOUT', { command: name, ms, outcome }, { details: { sent: message } }));
+      },
+    });
   }
 
   /** Ends the connection. Commands that were outstanding reject with QMP_INTERRUPTED. */

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { errnoOf, type FerryError, ferryError, messageOf } from '../../base/index.ts';
+import { errnoOf, type FerryError, ferryError, messageOf, waitWithin } from '../../base/index.ts';
 import type { LibvirtUri } from '../uri.ts';
 import { socketPath } from './socket-path.ts';
 import { dialSsh } from './ssh.ts';
@@ -52,47 +52,49 @@ function socketOf(uri: LibvirtUri, path: string): Socket {
 }
 
 async function established(stream: Duplex, address: string, event: string, signal: AbortSignal): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const onAbort = (): void => reject(signal.reason as Error);
-  signal.addEventListener('abort', onAbort, { once: true });
-  stream.once(event, () => resolve());
-  stream.once('error', (error) => reject(connectError(address, error)));
-  stream.once('close', () => reject(ferryError('LIBVIRT_CONNECT', { address, reason: 'closed by the peer' })));
-  try {
-    await promise;
-  } catch (error) {
-    stream.destroy();
-    throw error;
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    stream.removeAllListeners('error');
-    // An error after a destroy has nobody to tell; the session listens from here on.
-    stream.on('error', () => undefined);
-  }
+  await untilAgreed(stream, signal, (resolve, reject) => {
+    const onError = (error: Error): void => reject(connectError(address, error));
+    const onClose = (): void => reject(ferryError('LIBVIRT_CONNECT', { address, reason: 'closed by the peer' }));
+    stream.once(event, resolve).once('error', onError).once('close', onClose);
+    return () => {
+      stream.off(event, resolve).off('error', onError).off('close', onClose);
+      // An error after a destroy has nobody to tell; the session listens from here on.
+      stream.on('error', () => undefined);
+    };
+  });
 }
 
 /** libvirtd looks at our certificate after the handshake, and sends one byte when it accepts it. */
 async function accepted(stream: Duplex, address: string, signal: AbortSignal): Promise<void> {
+  await untilAgreed(stream, signal, (resolve, reject) => {
+    const refused = (): void => {
+      const reason = 'it does not accept our certificate or address (its log says why)';
+      reject(ferryError('LIBVIRT_CONNECT', { address, reason }));
+    };
+    const onReadable = (): void => {
+      const word = stream.read(1) as Buffer | null;
+      if (word?.[0] === 1) resolve();
+      else if (word !== null) refused();
+    };
+    stream.on('readable', onReadable).once('close', refused).once('end', refused);
+    return () => void stream.off('readable', onReadable).off('close', refused).off('end', refused);
+  });
+}
+
+/** Waits for what `listen` listens for, and stops listening. A way that is not agreed on is closed. */
+async function untilAgreed(
+  stream: Duplex,
+  signal: AbortSignal,
+  listen: (resolve: () => void, reject: (reason: unknown) => void) => () => void,
+): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const refused = (): void => {
-    const reason = 'it does not accept our certificate or address (its log says why)';
-    reject(ferryError('LIBVIRT_CONNECT', { address, reason }));
-  };
-  const onReadable = (): void => {
-    const word = stream.read(1) as Buffer | null;
-    if (word?.[0] === 1) resolve();
-    else if (word !== null) refused();
-  };
-  const onAbort = (): void => reject(signal.reason as Error);
-  signal.addEventListener('abort', onAbort, { once: true });
-  stream.on('readable', onReadable).once('close', refused).once('end', refused);
+  const stopListening = listen(() => resolve(), reject);
   try {
-    await promise;
+    await waitWithin(promise, { signal }, { onAbort: reject });
   } catch (error) {
     stream.destroy();
     throw error;
   } finally {
-    signal.removeEventListener('abort', onAbort);
-    stream.off('readable', onReadable).off('close', refused).off('end', refused);
+    stopListening();
   }
 }
