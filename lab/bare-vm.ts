@@ -33,8 +33,9 @@ export class BareVm {
     this.stateDir = join(lab.folder, 'state');
   }
 
-  static async start(lab: Lab): Promise<BareVm> {
-    const [source, target] = [await lab.storage('source'), await lab.storage('target')];
+  /** Makes its disks in `source`, by default a folder of the lab, and starts it. */
+  static async start(lab: Lab, options: { readonly source?: string } = {}): Promise<BareVm> {
+    const [source, target] = [options.source ?? (await lab.storage('source')), await lab.storage('target')];
     const args = ['-device', 'virtio-scsi-pci'];
     for (const [n, id] of DISKS.entries()) {
       const path = join(source, `${id}.qcow2`);

@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, run } from '../src/base/index.ts';
-import { FaultyDisk } from './faults.ts';
+import { FaultyDisk, type FaultyDiskOptions } from './faults.ts';
 import { findProgram } from './requires.ts';
 
 const POLL_MS = 10;
 const BUSY_TRIES = 1000;
 
-/** A file system whose storage can stop answering: neither with data nor with an error. */
+/** A file system whose storage can stop answering, neither with data nor with an error; or can fail, or is slow. */
 export interface HangingFilesystem extends AsyncDisposable {
   /** Where it is mounted. */
   readonly path: string;
@@ -18,6 +18,13 @@ export interface HangingFilesystem extends AsyncDisposable {
   hang(): Promise<void>;
   /** The storage answers again, also what was asked for meanwhile. */
   answer(): Promise<void>;
+  /** Whether the storage fails from now on. Only for one that was made with `error`. */
+  fail(failing: boolean): Promise<void>;
+}
+
+export interface HangingFilesystemOptions extends Omit<FaultyDiskOptions, 'file' | 'size'> {
+  /** Bytes of the storage. */
+  readonly size: number;
 }
 
 /** Why no storage can be made to hang here; undefined where one can. */
@@ -38,20 +45,21 @@ export async function whyNoHang(): Promise<string | undefined> {
  * that is there and says nothing. The page cache is passed by below the file system, so that only what the file system itself
  * has in memory is answered while it hangs. Root only: ask `whyNoHang` first.
  */
-export async function hangingFilesystem(options: { readonly size: number }): Promise<HangingFilesystem> {
+export async function hangingFilesystem(options: HangingFilesystemOptions): Promise<HangingFilesystem> {
+  const { size, ...faults } = options;
   const directory = await mkdtemp(join(tmpdir(), 'hanging-fs-'));
   await using undo = new AsyncDisposableStack();
   undo.defer(() => rm(directory, { recursive: true, force: true }));
   const [image, disk, path] = [join(directory, 'image'), join(directory, 'disk'), join(directory, 'mount')];
   await writeFile(image, '');
-  await truncate(image, options.size);
-  const server = undo.use(await FaultyDisk.start({ file: image }));
+  await truncate(image, size);
+  const server = undo.use(await FaultyDisk.start({ ...faults, file: image }));
   await writeFile(disk, '');
   const fuse = spawn('setpriv', ['--pdeathsig=KILL', '--', 'nbdfuse', disk, `nbd+unix:///?socket=${server.socket}`], {
     stdio: 'ignore',
   });
   undo.defer(() => unmount(disk));
-  while ((await stat(disk)).size !== options.size) {
+  while ((await stat(disk)).size !== size) {
     if (fuse.exitCode !== null) throw new Error(`nbdfuse ended with status ${fuse.exitCode}`);
     await sleep(POLL_MS);
   }
@@ -69,6 +77,7 @@ export async function hangingFilesystem(options: { readonly size: number }): Pro
     path,
     hang: () => server.pause(),
     answer: () => server.resume(),
+    fail: (failing) => server.setError(failing),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
