@@ -86,6 +86,8 @@ describe('a transient VM', () => {
 
   test('migrate is killed while it copies; recover sees it through', async () => {
     await killedCopying(here);
+    const list = await Blockferry.run('snapshot-list', 'transient', '--mirrored', '-c', daemon.uri(), ...here.common);
+    expect(list.stdout).toMatch(/ blockferry-\S+ {3}\d{4}-.* disk-snapshot {3}copying\n/);
     const second = ['migrate', 'transient', '--to', here.target, '--connect', daemon.uri(), ...here.common];
     expect((await Blockferry.run(...second)).stderr).toContain('--yes');
     const { status, lines } = await Blockferry.json('recover', ...here.common);

@@ -70,7 +70,7 @@ export async function take(cli: Cli, journal: Journal, row: JournalRow, deps: Pa
 }
 
 /** The journal has the path of a monitor, or `HOST:PORT`; of a VM of libvirt it has the URI. */
-function isLibvirtUri(address: string): boolean {
+export function isLibvirtUri(address: string): boolean {
   return /^[a-z][a-z0-9+]*:\/\//.test(address);
 }
 

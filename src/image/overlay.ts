@@ -20,7 +20,8 @@ export interface OverlayOptions {
   readonly path: string;
   /** Bytes; that of the image below, to the byte. */
   readonly virtualSize: number;
-  readonly backing: BackingReference;
+  /** Undefined: it stands on nothing. */
+  readonly backing?: BackingReference;
   /** Of the image that the VM has open now. The owner can always read and write the overlay, whatever the mode says. */
   readonly owner: Owner;
   readonly signal?: AbortSignal;
@@ -37,8 +38,9 @@ const OVERLAY_FORMAT = 'extended_l2=on,cluster_size=128k';
 export async function createOverlay({ path, virtualSize, backing, owner, signal }: OverlayOptions): Promise<void> {
   await createFile(path, false);
   try {
-    const args = ['create', '-q', '-u', '-f', 'qcow2', '-o', OVERLAY_FORMAT, '-b', backing.name, '-F', backing.format];
-    await qemuImg(path, [...args, path, String(virtualSize)], signal ? { signal } : {});
+    const below = backing ? ['-b', backing.name, '-F', backing.format] : [];
+    const args = ['create', '-q', '-u', '-f', 'qcow2', '-o', OVERLAY_FORMAT, ...below, path, String(virtualSize)];
+    await qemuImg(path, args, signal ? { signal } : {});
     await setOwner(path, { ...owner, mode: owner.mode | 0o600 });
     await syncFile(path);
     await syncFolder(dirname(path));

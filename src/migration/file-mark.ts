@@ -27,3 +27,13 @@ export async function fileMark(path: string): Promise<FileMark | undefined> {
 export function sameMark(a: FileMark, b: FileMark): boolean {
   return a.ino === b.ino && a.born === b.born && a.born !== '0';
 }
+
+/** Of a file that was made empty, for somebody else to fill: what it looked like, as in a `Stamp`. */
+export interface PlaceholderMark extends FileMark {
+  readonly size: string;
+  readonly mtime: string;
+}
+
+export function isPlaceholder(mark: FileMark): mark is PlaceholderMark {
+  return 'mtime' in mark && 'size' in mark;
+}

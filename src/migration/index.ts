@@ -8,9 +8,16 @@ export { findLeftovers, type Leftover, removeLeftover } from './recovery/leftove
 export { disksAreThere } from './plan/choose-disks.ts';
 export type { Host } from './host.ts';
 export type { MigrationJournal } from './migration-journal.ts';
-export { makePlan, type PlanResult } from './plan/make-plan.ts';
+export { fileNames, makePlan, type PlanResult } from './plan/make-plan.ts';
 export { Migration, type MigrationDeps, type Outcome } from './migration.ts';
-export type { MigrationPlan, PlannedCopy, PlannedDisk, PlannedStorage, SourceFile } from './plan/plan.ts';
+export type {
+  MigrationPlan,
+  PlannedCopy,
+  PlannedDisk,
+  PlannedPlaceholder,
+  PlannedStorage,
+  SourceFile,
+} from './plan/plan.ts';
 export { type OfflineDeps, recoverOffline } from './recovery/recover-offline.ts';
 export { planRefused } from './plan/refusals.ts';
 export { DEFAULT_REQUEST, type MigrationRequest, type SnapshotRequest } from './plan/request.ts';

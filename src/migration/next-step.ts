@@ -21,13 +21,13 @@ export type NextStep =
   | { readonly kind: 'undo'; readonly step: StepName }
   | { readonly kind: 'finish'; readonly outcome: 'done' | 'rolled-back' };
 
-/** The steps that a request asks for, in their order. */
+/** The steps that a request asks for, in their order. What its user copies comes after the mirrors, wherever they stand. */
 export function stepsOf(request: Progress['request'], mirrorLast = false): readonly StepName[] {
   const { verify, fold, snapshot } = request;
   // The chain of a mirrored snapshot is copied by its user.
   const wanted: Partial<Record<StepName, boolean>> = { copy: snapshot === undefined, verify, fold };
   const steps = STEPS.filter((step) => wanted[step] ?? true);
-  if (!mirrorLast) return steps;
+  if (!mirrorLast || snapshot !== undefined) return steps;
   return steps.flatMap((step) => (step === 'mirror' ? [] : step === 'pivot' ? ['mirror', 'pivot'] : [step]));
 }
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/index.ts';
 import type { LedgerEntry } from '../journal/index.ts';
 import type { VirtualMachine } from '../vm/index.ts';
-import type { FileMark } from './file-mark.ts';
+import { type FileMark, isPlaceholder, type PlaceholderMark } from './file-mark.ts';
 import type { MigrationEvent, ProgressReport } from './event.ts';
 import type { Host } from './host.ts';
 import type { MigrationJournal } from './migration-journal.ts';
@@ -59,6 +59,21 @@ export class Ledger {
     this.#each('file', paths, (entry) => this.#journal.ledgerMade(entry.id, marks.get(entry.name)));
   }
 
+  /**
+   * Records empty files that somebody is going to write to: from then on they are that one's, whatever file it is.
+   */
+  async madePlaceholders(...paths: readonly string[]): Promise<void> {
+    const marks = new Map(await Promise.all(paths.map(async (path) => [path, await this.#placeholder(path)] as const)));
+    this.#each('file', paths, (entry) => this.#journal.ledgerMade(entry.id, marks.get(entry.name)));
+  }
+
+  async #placeholder(path: string): Promise<PlaceholderMark | undefined> {
+    const mark = await this.#host.fileMark(path);
+    if (mark === undefined) return undefined;
+    const { size, mtime } = await this.#host.stampOf(path);
+    return { ...mark, size, mtime };
+  }
+
   gone(kind: Kind, ...names: readonly string[]): void {
     this.#each(kind, names, (entry) => this.#journal.ledgerGone(entry.id));
   }
@@ -68,13 +83,19 @@ export class Ledger {
     return this.#live(kind).some((entry) => entry.name === name && entry.state === 'made');
   }
 
-  /** Whether the file of this name is another than the one that was recorded as made. Of one that was not, nobody knows. */
+  /**
+   * Whether the file of this name is another than the one that was recorded as made, or a placeholder that was written to. Of
+   * one that was not recorded, nobody knows.
+   */
   async isAnothers(path: string): Promise<boolean> {
     const entry = this.#live('file').find(({ name, state }) => name === path && state === 'made');
     const made = (entry?.detail ?? undefined) as FileMark | undefined;
     const found = await this.#host.fileMark(path);
     if (made === undefined || found === undefined) return false;
-    return made.ino !== found.ino || made.born !== found.born;
+    if (made.ino !== found.ino || made.born !== found.born) return true;
+    if (!isPlaceholder(made)) return false;
+    const { size, mtime } = await this.#host.stampOf(path);
+    return made.size !== size || made.mtime !== mtime;
   }
 
   /** Names that are planned or made and not gone. */

@@ -1,7 +1,10 @@
 /**
  * Snapshots of virtual machines: virsh's commands, whoever keeps the snapshots, and mirrored ones.
  */
-export { KeptDomain, type KeptDomainDeps, type KeptVm } from './kept/kept-domain.ts';
+export { KeptDomain } from './kept/kept-domain.ts';
+export type { DomainDescription } from './kept/domain-description.ts';
+export type { KeeperDeps, KeptVm } from './kept/mirror-keeper.ts';
+export { describedDomain } from './libvirt/described-domain.ts';
 export { LibvirtSnapshotHost } from './libvirt/libvirt-host.ts';
 export type {
   CreateFlag,

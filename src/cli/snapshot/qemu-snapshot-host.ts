@@ -8,6 +8,7 @@ import type { Cli } from '../cli.ts';
 import { chooseMonitor, chooseVm } from '../find-vm.ts';
 import { openJournal } from '../open-journal.ts';
 import { parseQmpAddress } from '../qmp-address.ts';
+import { isLibvirtUri } from '../take-over.ts';
 
 /** A monitor that answers does so in milliseconds; one that somebody holds never does. */
 const GREET_WITHIN_MS = 5000;
@@ -43,10 +44,13 @@ export class QemuSnapshotHost implements SnapshotHost {
     return known && this.#keep(known, undefined);
   }
 
-  /** A VM that does not run, and that has snapshots or an unfinished migration. */
+  /** A VM that does not run, and that has snapshots or an unfinished migration. libvirt's are asked for at libvirt. */
   #known(wanted: string): SnapshotOwner | undefined {
     using journal = openJournal(this.#cli);
-    const unfinished = journal.migrations({ unfinished: true }).map(({ vm }) => vm);
+    const unfinished = journal
+      .migrations({ unfinished: true })
+      .map(({ vm }) => vm)
+      .filter(({ address }) => !isLibvirtUri(address));
     return [...journal.snapshotOwners(), ...unfinished].find(
       ({ name, uuid }) => name === wanted || (uuid !== '' && uuid === wanted.toLowerCase()),
     );

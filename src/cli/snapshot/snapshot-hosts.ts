@@ -3,6 +3,7 @@ import { LibvirtClient } from '../../libvirt/index.ts';
 import type { MigrationEvent } from '../../migration/index.ts';
 import { LibvirtSnapshotHost, type SnapshotDomain, type SnapshotHost } from '../../snapshots/index.ts';
 import type { Cli } from '../cli.ts';
+import { libvirtKeeper } from './libvirt-keeper.ts';
 import { QemuSnapshotHost } from './qemu-snapshot-host.ts';
 
 /** How the command line says where the VM is. */
@@ -23,10 +24,14 @@ const SYSTEM = 'qemu:///system';
 export class SnapshotHosts implements SnapshotHost, AsyncDisposable {
   readonly #uri: string | undefined;
   readonly #qmp: string | undefined;
+  readonly #cli: Cli;
+  readonly #onEvent: (event: MigrationEvent) => void;
   readonly #qemu: QemuSnapshotHost;
   #client: LibvirtClient | undefined;
 
   constructor(cli: Cli, { qmp, connect }: HostChoice, onEvent: (event: MigrationEvent) => void) {
+    this.#cli = cli;
+    this.#onEvent = onEvent;
     this.#qmp = qmp;
     this.#uri = connect ?? (qmp === undefined ? cli.surroundings.env['LIBVIRT_DEFAULT_URI'] || undefined : undefined);
     this.#qemu = new QemuSnapshotHost(cli, qmp, onEvent);
@@ -56,6 +61,7 @@ export class SnapshotHosts implements SnapshotHost, AsyncDisposable {
 
   async #libvirt(uri: string, wanted: string): Promise<SnapshotDomain | undefined> {
     this.#client ??= await LibvirtClient.connect(uri);
-    return await new LibvirtSnapshotHost(this.#client).domain(wanted);
+    const host = new LibvirtSnapshotHost(this.#client, (owner) => libvirtKeeper(this.#cli, owner, uri, this.#onEvent));
+    return await host.domain(wanted);
   }
 }

@@ -104,7 +104,7 @@ function nodeNames(id: string, index: number): Names {
 }
 
 /** Where nodes are named by their files, and jobs by what they do to a disk. */
-function fileNames(
+export function fileNames(
   disk: string,
   active: string,
   { target, sourceOverlay, targetOverlay }: Pick<PlannedDisk, 'target' | 'sourceOverlay' | 'targetOverlay'>,

@@ -83,6 +83,16 @@ export interface PlannedStorage {
   readonly reserve: number;
 }
 
+/** An empty image that stands where the user of a mirrored snapshot is going to put a copy. */
+export interface PlannedPlaceholder {
+  readonly path: string;
+  /** Bytes that a guest sees. */
+  readonly size: number;
+  readonly owner: Owner;
+  /** What the header of the image that will be copied here names below it. */
+  readonly backing?: { readonly name: string; readonly format: string };
+}
+
 /** Everything that a migration will do. Plain data: it is written to the journal before anything is touched. */
 export interface MigrationPlan {
   readonly version: 1;
@@ -94,6 +104,11 @@ export interface MigrationPlan {
   readonly copies: readonly PlannedCopy[];
   /** Of a mirrored snapshot that is being ended: the images that its user has copied, with symbolic links followed. */
   readonly copiedByUser?: readonly string[];
+  /**
+   * Of a mirrored snapshot where whoever manages the VM looks at the target's chain before its user has copied it: libvirt
+   * labels every image of it when a mirror starts, and opens them when it pivots.
+   */
+  readonly placeholders?: readonly PlannedPlaceholder[];
   readonly sourceFiles: readonly SourceFile[];
   /**
    * The VM is suspended for the swap, and its disks go over one by one meanwhile; the chain has to be on the target before

@@ -2,7 +2,7 @@ import { lstat, readlink, realpath } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { otherUsersOf, removeFile, storageAnswers } from '../../image/index.ts';
 import type { Journal, LedgerEntry } from '../../journal/index.ts';
-import { type FileMark, fileMark, sameMark } from '../file-mark.ts';
+import { type FileMark, fileMark, isPlaceholder, sameMark } from '../file-mark.ts';
 import { isMounted } from './mounted.ts';
 import type { MigrationPlan } from '../plan/plan.ts';
 
@@ -133,6 +133,8 @@ function usedByMigration(journal: Journal, path: string): string | undefined {
 
 /** Of one that was only planned there is no mark; a name that has the migration's id in it is nobody else's. */
 function notTheOne({ detail, name, migration }: LedgerEntry, mark: FileMark): string | undefined {
+  // What was written to it since cannot be told apart from what its user put there.
+  if (isMark(detail) && isPlaceholder(detail)) return 'a copy was to be put there: look at it, and remove it yourself';
   if (isMark(detail)) return sameMark(detail, mark) ? undefined : 'it is not the file that the migration made';
   if (basename(name).includes(migration)) return undefined;
   return 'whether it is the file that the migration began to make is not recorded: look at it, and remove it yourself';

@@ -15,6 +15,8 @@ export const prepare: Step = {
   look: () => Promise.resolve('open'),
 
   intend({ plan, ledger }) {
+    const made = new Set(ledger.live('file'));
+    for (const { path } of plan.placeholders ?? []) if (!made.has(path)) ledger.plan('file', path, 'placeholder');
     if (isPrepared(plan)) return;
     for (const disk of plan.disks) {
       ledger.plan('file', disk.sourceOverlay, 'source-overlay', disk.id);
@@ -24,6 +26,7 @@ export const prepare: Step = {
 
   async act(run) {
     const { plan, host, ledger } = run;
+    await makePlaceholders(run);
     if (isPrepared(plan)) return;
     // What an interrupted attempt left has our name and no contents yet. The ledger has to forget which files those were:
     // the ones that are made now would be taken for somebody else's.
@@ -49,10 +52,41 @@ export const prepare: Step = {
   confirm: () => Promise.resolve(),
 
   async undo(run) {
-    if (isPrepared(run.plan)) return;
-    await removeOverlays(run);
+    if (!isPrepared(run.plan)) await removeOverlays(run);
+    await removePlaceholders(run);
   },
 };
+
+/** The size of an empty image, with room to spare. What is larger was put there by somebody else. In bytes. */
+const PLACEHOLDER_BYTES = 2 ** 20;
+
+/** Whether what stands at the name of a placeholder is still as it was made; what an interrupted attempt left is no mark. */
+async function isStillEmpty({ host, ledger }: Run, path: string): Promise<boolean> {
+  if ((await host.fileMark(path)) === undefined) return false;
+  if (ledger.isMade('file', path)) return !(await ledger.isAnothers(path));
+  return Number((await host.stampOf(path)).size) <= PLACEHOLDER_BYTES;
+}
+
+async function makePlaceholders(run: Run): Promise<void> {
+  const { plan, host, ledger } = run;
+  for (const { path, size, owner, backing } of plan.placeholders ?? []) {
+    if (ledger.isMade('file', path)) continue;
+    if (await isStillEmpty(run, path)) await host.removeFile(path);
+    await host.createOverlay({ path, virtualSize: size, owner, ...(backing && { backing }) });
+    await ledger.madePlaceholders(path);
+  }
+}
+
+/** Where the user has copied something already, it is theirs. */
+async function removePlaceholders(run: Run): Promise<void> {
+  const { plan, host, ledger } = run;
+  const live = new Set(ledger.live('file'));
+  for (const { path } of plan.placeholders ?? []) {
+    if (!live.has(path)) continue;
+    if (await isStillEmpty(run, path)) await host.removeFile(path);
+    ledger.gone('file', path);
+  }
+}
 
 function isPrepared({ request }: Run['plan']): boolean {
   return request.snapshot?.prepared === true;

@@ -35,7 +35,8 @@ export async function checkDisks(
 export async function checkFiles({ plan, host, journal, ledger }: Run): Promise<void> {
   const [changed] = await changedImages(host, stampsOf(journal, plan.id));
   if (changed !== undefined) throw ferryError('SOURCE_CHANGED', { path: changed });
-  const targets = [...plan.copies.map(({ target }) => target), ...plan.disks.map((disk) => disk.targetOverlay)];
+  const chain = plan.copiedByUser ?? plan.copies.map(({ target }) => target);
+  const targets = [...chain, ...plan.disks.map((disk) => disk.targetOverlay)];
   for (const path of targets) {
     const gone = (await host.fileMark(path)) === undefined;
     if (!gone && !(await ledger.isAnothers(path))) continue;

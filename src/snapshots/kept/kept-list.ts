@@ -72,8 +72,8 @@ export function keptSnapshots(journal: Journal, vm: SnapshotOwner): KeptSnapshot
   return { list: { snapshots: [...list.snapshots, placed], current: standing.name }, standing };
 }
 
-/** A migration that blockferry sees through, as the mirrored snapshot that it is. */
-function snapshotOf({ plan, row, name }: Standing): Snapshot {
+/** The mirrored snapshot that stands; a migration that blockferry sees through, as the one that it is. */
+export function snapshotOf({ plan, row, name }: Standing): Snapshot {
   const { snapshot } = plan.request;
   if (snapshot !== undefined) return parseSnapshot(snapshot.xml, { flags: STORED }).snapshot;
   return {

@@ -2,6 +2,7 @@ import { realpathSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { isFerryError, messageOf } from '../../base/index.ts';
 import {
+  type Chain,
   chainRefusals,
   hasSameContent,
   isEmptyOverlay,
@@ -75,7 +76,7 @@ async function probePrepared(path: string): ReturnType<typeof probeImage> {
 }
 
 /** What the header of an overlay names as the image below, as QEMU would open it. */
-async function backingOf(path: string): Promise<string | undefined> {
+export async function backingOf(path: string): Promise<string | undefined> {
   const { backing, realPath } = await probeImage(path, { format: 'qcow2', shared: true });
   return backing && resolveBackingName(realPath, backing.written);
 }
@@ -103,12 +104,17 @@ function realOf(path: string): string {
 
 /**
  * Before the pivot: the chains below the mirrors, which the user has copied, hold what the source's hold, and are on their
- * storage. @returns the plan with these chains
+ * storage.
+ * @param chains the images below each disk's mirror that will be opened whatever the headers say, from the top
+ * @returns the plan with these chains
  * @throws SnapshotError when one is not there, or not a copy; nothing was changed
  */
-export async function copiedChains(plan: MigrationPlan): Promise<MigrationPlan> {
+export async function copiedChains(
+  plan: MigrationPlan,
+  chains?: ReadonlyMap<string, readonly string[]>,
+): Promise<MigrationPlan> {
   const copied = [];
-  for (const disk of plan.disks) copied.push(await copiedChain(disk));
+  for (const disk of plan.disks) copied.push(await copiedChain(disk, chains?.get(disk.id)));
   return {
     ...plan,
     disks: copied.map(({ disk }) => disk),
@@ -121,7 +127,7 @@ interface CopiedChain {
   readonly images: readonly string[];
 }
 
-async function copiedChain(disk: PlannedDisk): Promise<CopiedChain> {
+async function copiedChain(disk: PlannedDisk, expected: readonly string[] | undefined): Promise<CopiedChain> {
   const { id, active, size, targetOverlay } = disk;
   const target = await backingOf(targetOverlay);
   if (target === undefined) throw uncopied(id, `${targetOverlay} has no backing file`);
@@ -131,6 +137,10 @@ async function copiedChain(disk: PlannedDisk): Promise<CopiedChain> {
   const [top] = chain;
   if (top?.virtualSize !== size) throw uncopied(id, `${target} has ${top?.virtualSize} bytes, the disk has ${size}`);
   if (await sameFile(target, active.realPath)) throw uncopied(id, `${target} is the source itself`);
+  if (expected !== undefined && !(await sameFiles(chain, expected))) {
+    const found = chain.map(({ path }) => path).join(' on ');
+    throw uncopied(id, `libvirt has taken it to be ${expected.join(' on ')}, and it is ${found}`);
+  }
   if (
     !(await hasSameContent({ path: active.realPath, format: active.format }, { path: target, format: active.format }))
   ) {
@@ -143,6 +153,14 @@ async function copiedChain(disk: PlannedDisk): Promise<CopiedChain> {
     disk: { ...disk, target, depth: chain.length - 1 },
     images: chain.map(({ realPath }) => realPath),
   };
+}
+
+async function sameFiles(chain: Chain, paths: readonly string[]): Promise<boolean> {
+  if (chain.length !== paths.length) return false;
+  for (const [index, { realPath }] of chain.entries()) {
+    if (!(await sameFile(realPath, paths[index] ?? '').catch(() => false))) return false;
+  }
+  return true;
 }
 
 async function chainOf(disk: string, target: string, format: string): ReturnType<typeof probeChain> {

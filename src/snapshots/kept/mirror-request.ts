@@ -1,4 +1,4 @@
-import { alignDisks, pathOf, type Snapshot } from '../../domainsnapshot/index.ts';
+import { alignDisks, loadSnapshotSchema, parseSnapshot, pathOf, type Snapshot } from '../../domainsnapshot/index.ts';
 import type { CreateFlag } from '../snapshot-driver.ts';
 import { refusal, type SnapshotError } from '../snapshot-error.ts';
 import { type DomainDescription, findNamedDisk } from './domain-description.ts';
@@ -13,16 +13,32 @@ function unfit(text: string): SnapshotError {
   return refusal('VIR_ERR_CONFIG_UNSUPPORTED', text);
 }
 
-/** What can be taken over QMP: the disks, mirrored. @throws SnapshotError VIR_ERR_OPERATION_UNSUPPORTED */
+/**
+ * Reads a request in which disks may have mirrors.
+ * @throws DomainSnapshotError
+ */
+export function parseMirrored(xml: string, flags: readonly CreateFlag[]): Snapshot {
+  const [redefine, validate] = [flags.includes('REDEFINE'), flags.includes('VALIDATE')];
+  return parseSnapshot(xml, {
+    flags: [
+      'MIRROR',
+      'TYPED_MIRROR',
+      ...(redefine ? (['REDEFINE'] as const) : []),
+      ...(validate ? (['VALIDATE'] as const) : []),
+    ],
+    ...(validate ? { schema: loadSnapshotSchema({ mirror: 'typed' }) } : {}),
+  }).snapshot;
+}
+
+/** What can be taken: the disks, mirrored. Nobody but libvirt takes others, and it is not asked here. @throws SnapshotError VIR_ERR_OPERATION_UNSUPPORTED */
 export function checkMirrored(snapshot: Snapshot, flags: readonly CreateFlag[]): void {
   if (!flags.includes('DISK_ONLY') || snapshot.memory?.location === 'external') {
-    throw unsupported('over QMP a snapshot is of the disks only: give --disk-only, and no memory');
+    throw unsupported('a mirrored snapshot is of the disks only: give --disk-only, and no memory');
   }
   if (!snapshot.disks.some(({ mirror }) => mirror)) {
     throw unsupported('over QMP a snapshot is a mirrored one: give at least one disk a mirror');
   }
-  if (flags.includes('QUIESCE')) throw unsupported('QEMU guest agent is not configured');
-  for (const flag of ['HALT', 'LIVE', 'NO_METADATA'] as const) {
+  for (const flag of ['QUIESCE', 'HALT', 'LIVE', 'NO_METADATA'] as const) {
     if (flags.includes(flag)) throw unsupported(`${flag} does not go with a mirrored snapshot`);
   }
 }

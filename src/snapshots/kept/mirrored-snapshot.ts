@@ -1,14 +1,16 @@
-import { basename, dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { type Clock, ferryError } from '../../base/index.ts';
 import type { Journal } from '../../journal/index.ts';
 import {
   DEFAULT_REQUEST,
+  fileNames,
   makePlan,
   Migration,
   type MigrationEvent,
   type MigrationPlan,
   type MigrationRequest,
   type Outcome,
+  type PlannedDisk,
   planRefused,
   type SnapshotRequest,
   type Survey,
@@ -18,6 +20,7 @@ import type { VirtualMachine } from '../../vm/index.ts';
 import { refusal } from '../snapshot-error.ts';
 import type { Standing } from './kept-list.ts';
 import { checkNames, checkPrepared, copiedChains, type MirrorFiles } from './mirror-files.ts';
+import { chainTop, placeholders } from './placeholders.ts';
 
 /** What a mirrored snapshot is made with. */
 export interface MirrorDeps {
@@ -47,7 +50,8 @@ export async function beginMirrored(
     verify: false,
     snapshot,
   };
-  const plan = planMirrored(await takeSurvey(deps.vm, request, deps.clock), files);
+  const survey = await takeSurvey(deps.vm, request, deps.clock);
+  const plan = await planMirrored(survey, files, snapshot.prepared);
   await using migration = await Migration.begin(plan, deps);
   const outcome = await migration.run();
   if (outcome.kind === 'mirrored') return;
@@ -58,20 +62,24 @@ export async function beginMirrored(
  * The plan of a migration, with the user's names. The copies are the user's own, and so are the files that are no longer
  * needed at the end.
  */
-function planMirrored(survey: Survey, files: readonly MirrorFiles[]): MigrationPlan {
+async function planMirrored(survey: Survey, files: readonly MirrorFiles[], prepared: boolean): Promise<MigrationPlan> {
   const { plan, refusals } = makePlan(withoutCopies(survey));
   if (plan === undefined) throw planRefused(survey.inventory.identity.name, refusals);
-  const disks = plan.disks.map((disk) => {
-    const names = files.find((each) => each.disk === disk.id);
-    if (names === undefined) throw ferryError('INTERNAL', { what: `no files for the disk ${disk.id}` });
-    const target = join(dirname(names.mirror), basename(disk.active.path));
-    return { ...disk, sourceOverlay: names.source, targetOverlay: names.mirror, target };
-  });
+  const disks = await Promise.all(
+    plan.disks.map(async (disk): Promise<PlannedDisk> => {
+      const names = files.find((each) => each.disk === disk.id);
+      if (names === undefined) throw ferryError('INTERNAL', { what: `no files for the disk ${disk.id}` });
+      const target = await chainTop(names, disk, prepared);
+      const own = { target, sourceOverlay: names.source, targetOverlay: names.mirror };
+      return { ...disk, ...own, ...(plan.suspendedSwap && fileNames(disk.id, disk.active.path, own)) };
+    }),
+  );
   const kept = { action: 'keep', reason: 'a mirrored snapshot leaves the files of the source to its user' } as const;
   const sourceFiles = plan.sourceFiles.map(({ path, realPath, dev, ino }) => ({ path, realPath, dev, ino, ...kept }));
   // What they name is the user's to write.
   const copies = plan.copies.map(({ backing: _backing, ...copy }) => copy);
-  return { ...plan, disks, copies, sourceFiles, notes: [] };
+  const empty = plan.suspendedSwap ? { placeholders: await placeholders(survey, disks) } : {};
+  return { ...plan, disks, copies, sourceFiles, ...empty, notes: [] };
 }
 
 /** Copies take no room and no names: the user may have made them already. */
@@ -85,11 +93,23 @@ function withoutCopies(survey: Survey): Survey {
 
 /**
  * Ends a mirrored snapshot: over to the mirrors, once their chains were compared with the source's, or back.
+ * @param chains the images below each disk's mirror that will be opened, where that is decided already
  * @throws SnapshotError when it cannot be ended that way; the message says how things stand
  */
-export async function endMirrored(deps: MirrorDeps, { row, plan }: Standing, way: 'pivot' | 'abort'): Promise<Outcome> {
+export async function endMirrored(
+  deps: MirrorDeps,
+  { row, plan }: Standing,
+  way: 'pivot' | 'abort',
+  chains?: ReadonlyMap<string, readonly string[]>,
+): Promise<Outcome> {
   const { journal } = deps;
-  if (way === 'pivot') journal.update(row.id, { plan: await copiedChains(plan) });
+  if (way === 'pivot') {
+    journal.update(row.id, { plan: await copiedChains(plan, chains) });
+    // What stands there now is the user's copy, and nobody removes it any more.
+    const filled = new Set(plan.placeholders?.map(({ path }) => path));
+    const entries = journal.ledger(row.id, { kind: 'file', states: ['planned', 'made'] });
+    for (const entry of entries) if (filled.has(entry.name)) journal.ledgerGone(entry.id);
+  }
   await using migration = await Migration.takeOver(row.id, deps);
   if (way === 'abort') migration.control.abort();
   return await migration.run({ seeThrough: true });

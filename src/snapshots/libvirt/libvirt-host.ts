@@ -1,13 +1,19 @@
 import { ERR, isLibvirtError, type LibvirtClient, type RemoteDomain } from '../../libvirt/index.ts';
+import type { SnapshotOwner } from '../../journal/index.ts';
+import type { KeeperDeps } from '../kept/mirror-keeper.ts';
 import type { SnapshotDomain, SnapshotHost } from '../snapshot-driver.ts';
 import { answered, LibvirtDomain } from './libvirt-domain.ts';
+import { MirroredDomain } from './mirrored-domain.ts';
 
 /** The domains of one libvirtd. */
 export class LibvirtSnapshotHost implements SnapshotHost {
   readonly #client: LibvirtClient;
+  readonly #mirrors: ((owner: SnapshotOwner) => KeeperDeps) | undefined;
 
-  constructor(client: LibvirtClient) {
+  /** @param mirrors what keeps the mirrored snapshot of a domain; without it they are refused */
+  constructor(client: LibvirtClient, mirrors?: (owner: SnapshotOwner) => KeeperDeps) {
     this.#client = client;
+    this.#mirrors = mirrors;
   }
 
   /** As virsh looks for a domain: by id, then by UUID, then by name. */
@@ -21,7 +27,10 @@ export class LibvirtSnapshotHost implements SnapshotHost {
         ? await found(client.call('DOMAIN_LOOKUP_BY_UUID', { uuid: wanted.toLowerCase() }))
         : undefined) ??
       (await found(client.call('DOMAIN_LOOKUP_BY_NAME', { name: wanted })));
-    return dom && new LibvirtDomain(client, dom);
+    if (dom === undefined) return undefined;
+    const domain = new LibvirtDomain(client, dom);
+    const deps = this.#mirrors?.({ name: dom.name, uuid: dom.uuid });
+    return deps ? new MirroredDomain(domain, deps) : domain;
   }
 }
 

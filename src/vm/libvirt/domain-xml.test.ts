@@ -22,7 +22,11 @@ const XML = `<domain type='qemu' id='3'>
       <mirror type='file' file='/new/overlay' format='qcow2' job='copy' ready='yes'>
         <format type='qcow2'/>
         <source file='/new/overlay' index='5'/>
-        <backingStore/>
+        <backingStore type='file' index='6'>
+          <format type='raw'/>
+          <source file='/new/base.raw'/>
+          <backingStore/>
+        </backingStore>
       </mirror>
       <target dev='vda' bus='virtio'/>
       <alias name='virtio-disk0'/>
@@ -58,7 +62,12 @@ test('the disks of a domain: chain, mirror, options', () => {
       { type: 'file', path: '/old/a.qcow2', filename: '/old/a.qcow2', format: 'qcow2' },
       { type: 'file', path: '/old/base.raw', filename: '/old/base.raw', format: 'raw' },
     ],
-    mirror: { job: 'copy', ready: true, path: '/new/overlay' },
+    mirror: {
+      job: 'copy',
+      ready: true,
+      path: '/new/overlay',
+      below: [{ type: 'file', path: '/new/base.raw', filename: '/new/base.raw', format: 'raw' }],
+    },
   });
   expect(diskOf(domain, 'vdb')).toMatchObject({
     shareable: true,

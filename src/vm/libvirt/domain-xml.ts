@@ -18,6 +18,8 @@ export interface DomainMirror {
   /** Whether it can be pivoted to: libvirt has seen the job come to that. */
   readonly ready: boolean;
   readonly path: string;
+  /** The images below it as libvirt knows them, from the top: it opens them when it pivots. */
+  readonly below: readonly DomainImage[];
 }
 
 /** One disk of a running domain. */
@@ -117,6 +119,7 @@ function parseMirror(mirror: XmlElement): DomainMirror {
     job: property(mirror, 'job') ?? 'copy',
     ready: property(mirror, 'ready') === 'yes',
     path: (source && parseSource(property(mirror, 'type') ?? 'file', source).path) ?? '',
+    below: parseChain(mirror, '').slice(1),
   };
 }
 

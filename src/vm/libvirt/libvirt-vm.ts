@@ -183,6 +183,23 @@ export class LibvirtVm implements VirtualMachine {
     }
   }
 
+  /** The images below the mirror of each disk that has one, from the top, as libvirt is going to open them. */
+  async mirrorChains(): Promise<ReadonlyMap<string, readonly string[]>> {
+    const { client, dom } = await this.#domain();
+    const { disks } = await describe(client, dom);
+    return new Map(
+      disks.flatMap(({ target, mirror }) =>
+        mirror === undefined ? [] : [[target, mirror.below.map(({ filename }) => filename)] as const],
+      ),
+    );
+  }
+
+  /** Its `<domain>` as it runs. */
+  async xml(): Promise<string> {
+    const { client, dom } = await this.#domain();
+    return (await client.call('DOMAIN_GET_XML_DESC', { dom })).xml;
+  }
+
   // libvirt opens a mirror's chain itself, when it pivots.
   openChains(): Promise<void> {
     return Promise.resolve();
