@@ -11,6 +11,7 @@ export interface MigrationOptions {
   readonly bwlimit?: number;
   readonly keepSource?: boolean;
   readonly leaveLink?: boolean;
+  readonly slowGuest?: boolean;
   /** False with --no-fold. */
   readonly fold: boolean;
   /** False with --no-verify. */
@@ -27,6 +28,7 @@ export function migrationRequest(options: MigrationOptions, disks: readonly Disk
     leaveLink: options.leaveLink ?? false,
     fold: options.fold,
     verify: options.verify,
+    ...(options.slowGuest && { slowGuest: true }),
   };
 }
 

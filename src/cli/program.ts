@@ -185,6 +185,10 @@ function withMigrationOptions<Own extends OptionValues, Global extends OptionVal
       '--leave-link',
       'leave a symbolic link to the moved image at each old path, so that the start command of the VM finds it',
     )
+    .option(
+      '--slow-guest',
+      'slow the guest down for the last stretch if it always writes faster than the target takes it (VMs of libvirt)',
+    )
     .option('--no-fold', 'do not merge the overlay into the image below it at the end')
     .option('--no-verify', 'do not read the copies back and compare them');
 }

@@ -4,9 +4,12 @@ import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadedVm, type LoadedVm, migrate, takeOver } from '../../lab/engine.ts';
 import { Lab, LabDomain, type LabDisk, LabLibvirtd } from '../../lab/index.ts';
-import { run } from '../base/index.ts';
-import { BLOCK_JOB_ABORT, LibvirtClient } from '../libvirt/index.ts';
+import { run, systemClock } from '../base/index.ts';
+import { BLOCK_COPY, BLOCK_JOB_ABORT, LibvirtClient } from '../libvirt/index.ts';
+import type { LibvirtVm } from '../vm/index.ts';
+import { copyTargetXml } from '../vm/libvirt/domain-xml.ts';
 import { Journal } from '../journal/index.ts';
+import { slowGuest } from './swap/guest-brake.ts';
 import { noteStop } from './swap/vm-stop.ts';
 import { STEP, type StepTable } from './steps/index.ts';
 
@@ -36,8 +39,19 @@ async function files(...options: string[]): Promise<Record<string, string>> {
   return Object.fromEntries(lines.map((line) => line.trim().split(/\s+/) as [string, string]));
 }
 
+/** How many bytes a second the guest may write to a disk; 0: as many as go. */
+async function writeLimit(disk: string): Promise<number> {
+  return Number(/write_bytes_sec\s*: (\d+)/.exec(await virsh('blkdeviotune', domain.name, disk))?.[1]);
+}
+
 /** A guest with a writer on each disk, the first of which stands on a backing image. */
-async function load(name: string, format: 'raw' | 'qcow2', count: number, persistent: boolean): Promise<LoadedVm> {
+async function load(
+  name: string,
+  format: 'raw' | 'qcow2',
+  count: number,
+  persistent: boolean,
+  writes: { readonly length: number; readonly blockSize?: number } = { length: 32 * MiB },
+): Promise<LoadedVm> {
   return await loadedVm(lab, {
     name,
     sourceName: `${name}-source`,
@@ -52,7 +66,10 @@ async function load(name: string, format: 'raw' | 'qcow2', count: number, persis
       return disks;
     },
     writers: (disks) =>
-      disks.map(({ id }, n) => ({ disk: id, seed: n + 1, region: { offset: 16 * MiB, length: 32 * MiB } })),
+      disks.map(({ id }, n) => {
+        const { length, blockSize = 4096 } = writes;
+        return { disk: id, seed: n + 1, blockSize, region: { offset: 16 * MiB, length } };
+      }),
     start: async (_, disks) => {
       domain = await LabDomain.start(lab, daemon, { name, disks, persistent });
       await domain.vm.booted();
@@ -83,6 +100,8 @@ async function diesBetweenPivots({ vm, target, stateDir }: LoadedVm, step: 'pivo
     while (!(await migration.vm.jobs(ids)).every(({ status }) => status === 'ready')) {
       await migration.vm.jobChange(ids, 100);
     }
+    // Slowed down as well, if it is the pivot.
+    if (step === 'pivot') expect(await slowGuest(migration, new Map([['vda', 4 * MiB]]))).toBe(true);
     noteStop(migration)();
     await using client = await LibvirtClient.connect(daemon.uri());
     const { dom } = await client.call('DOMAIN_LOOKUP_BY_NAME', { name: domain.name });
@@ -95,7 +114,7 @@ async function diesBetweenPivots({ vm, target, stateDir }: LoadedVm, step: 'pivo
   let id = '';
   const dying = migrate(vm, {
     stateDir,
-    request: { to: target },
+    request: { to: target, slowGuest: true },
     connect,
     steps: { ...STEP, [step]: { ...STEP[step], act } },
     watch: (migration, event) => {
@@ -161,12 +180,14 @@ describe('a transient VM with two qcow2 disks', () => {
     expect(dirname((await files())['vda'] ?? '')).toBe(target);
     expect(dirname((await files())['vdb'] ?? '')).toBe(source);
     expect(await virsh('domstate', 'transient')).toContain('paused');
+    expect(await writeLimit('vda')).toBe(MiB);
 
     const outcome = await takeOver(vm, { stateDir, id, connect });
 
     expect(outcome.kind, JSON.stringify(outcome)).toBe('rolled-back');
     expect(await files()).toEqual({ vda: join(source, 'disk0.qcow2'), vdb: join(source, 'disk1.qcow2') });
     expect([await readdir(source), await readdir(target)]).toEqual([['disk0.qcow2', 'disk1.qcow2'], []]);
+    expect(await writeLimit('vda')).toBe(0);
     await Promise.all(writers.map((writer) => writer.advanced(20)));
   });
 
@@ -191,18 +212,70 @@ describe('a transient VM with two qcow2 disks', () => {
   });
 });
 
-test('a persistent VM with a raw disk: both definitions follow, and it starts from the target', async () => {
-  const loaded = await load('persistent', 'raw', 1, true);
-  const { vm, source, target, stateDir } = loaded;
-  const { outcome } = await migrate(vm, { stateDir, request: { to: target }, connect });
-  expect(outcome.kind, JSON.stringify(outcome)).toBe('done');
-  const moved = { vda: join(target, 'disk0.raw') };
-  expect([await files(), await files('--inactive')]).toEqual([moved, moved]);
-  nothingLost(await loaded.check(({ path = '' }) => join(target, basename(path))));
-  expect([await readdir(source), await readdir(target)]).toEqual([[], ['disk0.raw']]);
-  await virsh('destroy', 'persistent');
-  await virsh('start', 'persistent');
-  expect(await files()).toEqual(moved);
-  await virsh('destroy', 'persistent');
-  expect(await virsh('dumpxml', 'persistent', '--inactive')).not.toContain(source);
+/**
+ * A target that takes less than the guest writes: libvirt's own limit on what a mirror copies, from its start on. QEMU does
+ * not heed it any more once the mirror has caught up, which it never does here.
+ */
+async function connectSlow(): Promise<LibvirtVm> {
+  const vm = await domain.connect();
+  vm.startMirrors = async (mirrors) => {
+    await using client = await LibvirtClient.connect(daemon.uri());
+    const { dom } = await client.call('DOMAIN_LOOKUP_BY_NAME', { name: domain.name });
+    const flags = BLOCK_COPY.SHALLOW | BLOCK_COPY.REUSE_EXT | BLOCK_COPY.TRANSIENT_JOB;
+    const params = [{ field: 'bandwidth', type: 'ullong', value: BigInt(MiB) }] as const;
+    for (const { disk, path } of mirrors) {
+      await client.call('DOMAIN_BLOCK_COPY', { dom, path: disk, destxml: copyTargetXml(path), params, flags });
+    }
+  };
+  return vm;
+}
+
+describe('a persistent VM with a raw disk', () => {
+  let loaded: LoadedVm;
+  beforeAll(async () => {
+    loaded = await load('persistent', 'raw', 1, true, { length: 8 * MiB, blockSize: 65_536 });
+  });
+  // Ten seconds without progress are two of these.
+  const clock = { ...systemClock, monotonic: () => systemClock.monotonic() * 5 };
+
+  test('its guest writes faster than the target takes it: that is said, and an abort works', async () => {
+    const { vm, source, target, stateDir } = loaded;
+    const { outcome, events } = await migrate(vm, {
+      stateDir,
+      request: { to: target },
+      connect: connectSlow,
+      clock,
+      watch: (migration, event) => {
+        if (event?.type === 'warning') migration.control.abort();
+      },
+    });
+    expect(outcome.kind, JSON.stringify(outcome)).toBe('rolled-back');
+    const said = events.flatMap((event) => (event.type === 'warning' ? [event.message] : []));
+    expect(said[0]).toMatch(/the guest has written as fast as the target takes it .*with --slow-guest/);
+    expect([await readdir(source), await readdir(target)]).toEqual([['disk0.raw'], []]);
+  });
+
+  test('slowed down it goes over; both definitions follow, and it starts from the target', async () => {
+    const { vm, source, target, stateDir } = loaded;
+    const { outcome, events } = await migrate(vm, {
+      stateDir,
+      request: { to: target, slowGuest: true },
+      connect: connectSlow,
+      clock,
+    });
+    const said = events.flatMap((event) => (event.type === 'warning' ? [event.message] : []));
+    expect(outcome.kind, JSON.stringify([outcome, said])).toBe('done');
+    expect(said.join()).toMatch(/the mirror of vda does not catch up: the guest may write [\d.]+ KiB a second/);
+    expect(said.at(-1)).toBe("the guest's writes to vda are limited as before again");
+    expect(await virsh('dumpxml', 'persistent')).not.toContain('<iotune');
+    const moved = { vda: join(target, 'disk0.raw') };
+    expect([await files(), await files('--inactive')]).toEqual([moved, moved]);
+    nothingLost(await loaded.check(({ path = '' }) => join(target, basename(path))));
+    expect([await readdir(source), await readdir(target)]).toEqual([[], ['disk0.raw']]);
+    await virsh('destroy', 'persistent');
+    await virsh('start', 'persistent');
+    expect(await files()).toEqual(moved);
+    await virsh('destroy', 'persistent');
+    expect(await virsh('dumpxml', 'persistent', '--inactive')).not.toContain(source);
+  });
 });

@@ -1,7 +1,9 @@
 export type { BlockJob, Disk, ImageNode, Inventory, NodeSettings, VmIdentity } from './inventory.ts';
 export {
+  type DiskLimits,
   type FoldJob,
   findDisk,
+  type GuestBrake,
   type JobState,
   type MirrorNode,
   type OverlayNode,

@@ -56,6 +56,20 @@ export interface JobState {
   readonly error?: string;
 }
 
+/** How many bytes a second a guest may read from and write to a disk; 0: as many as go. */
+export interface DiskLimits {
+  /** Both together; where it is set, the other two are not. */
+  readonly total: number;
+  readonly read: number;
+  readonly write: number;
+}
+
+/** What slows a guest down on a disk. Plain data goes in and out, so that it can be taken back by another process. */
+export interface GuestBrake {
+  limits(disk: string): Promise<DiskLimits>;
+  setLimits(disk: string, limits: DiskLimits): Promise<void>;
+}
+
 /** A file that a process has open. */
 export interface OpenFile {
   readonly dev: string;
@@ -72,6 +86,8 @@ export interface OpenFile {
  */
 export interface VirtualMachine extends AsyncDisposable {
   readonly identity: VmIdentity;
+  /** Undefined where the guest cannot be slowed down. */
+  readonly brake?: GuestBrake;
 
   /** Whether its QEMU is gone: shut down by the guest or by a person, or dead. */
   hasEnded(): Promise<boolean>;

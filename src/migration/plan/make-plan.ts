@@ -273,6 +273,9 @@ function planNotes({ inventory, request, disks }: Survey): string[] {
       'the overlay is not folded: each chain will be one image deeper, and the VM must be started from the overlay',
     );
   }
+  if (request.slowGuest && inventory.naming !== 'files') {
+    notes.push('the guest cannot be slowed down over QMP: --slow-guest is for VMs of libvirt, and does nothing here');
+  }
   if (!request.verify) notes.push('the copies are not read back and compared');
   if (!request.leaveLink && inventory.naming !== 'files') {
     const [first] = disks.flatMap(({ chain }) => chain.slice(0, 1));

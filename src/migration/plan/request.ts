@@ -14,6 +14,8 @@ export interface MigrationRequest {
   readonly fold: boolean;
   /** Read the copies back from the target and compare them. */
   readonly verify: boolean;
+  /** Slow the guest's writes down for the last stretch where its mirrors never catch up with it. Default: false. */
+  readonly slowGuest?: boolean;
   /** It is a mirrored snapshot: it stands, with its disks mirrored, until its user ends it one way or the other. */
   readonly snapshot?: SnapshotRequest;
 }

@@ -2,6 +2,7 @@ import { ferryError } from '../../base/index.ts';
 import { dirname } from 'node:path';
 import { commitRecord, removeMark } from '../swap/commit-record.ts';
 import { finishGroup, jobGroup } from '../swap/job-group.ts';
+import { letGuestGo, tryLetGuestGo } from '../swap/guest-brake.ts';
 import { checkDisks, checkFiles, unpluggedText } from '../swap/group-health.ts';
 import { checkMirrors } from '../swap/mirror-health.ts';
 import { type Group, pivot as swap } from '../swap/pivot.ts';
@@ -20,19 +21,13 @@ export const pivot: Step = {
   intend: () => undefined,
 
   async act(run) {
-    const { plan, journal, ledger } = run;
-    const jobs = plan.disks.map((disk) => disk.jobs.mirror);
-    if (journal.commitRecord(plan.id, 'pivot') !== undefined) {
-      // Somebody died between the record and the last finalize: forward, whatever is left of it.
-      await finishGroup(run, jobs);
-    } else {
-      await untilMirrorsReady(run);
-      await removeMark(run, 'pivot');
-      const ms = await swap(mirrorGroup(run), commitRecord(run, 'pivot'), run.clock);
-      run.emit({ type: 'held', kind: 'pivot', ms, disks: plan.disks.length });
+    try {
+      await swapMirrors(run);
+    } catch (error) {
+      await tryLetGuestGo(run);
+      throw error;
     }
-    await removeMark(run, 'pivot');
-    ledger.gone('job', ...jobs);
+    await letGuestGo(run);
   },
 
   async confirm(run) {
@@ -58,6 +53,22 @@ export const pivot: Step = {
     await removeMark(run, 'pivot');
   },
 };
+
+async function swapMirrors(run: Run): Promise<void> {
+  const { plan, journal, ledger } = run;
+  const jobs = plan.disks.map((disk) => disk.jobs.mirror);
+  if (journal.commitRecord(plan.id, 'pivot') !== undefined) {
+    // Somebody died between the record and the last finalize: forward, whatever is left of it.
+    await finishGroup(run, jobs);
+  } else {
+    await untilMirrorsReady(run);
+    await removeMark(run, 'pivot');
+    const ms = await swap(mirrorGroup(run), commitRecord(run, 'pivot'), run.clock);
+    run.emit({ type: 'held', kind: 'pivot', ms, disks: plan.disks.length });
+  }
+  await removeMark(run, 'pivot');
+  ledger.gone('job', ...jobs);
+}
 
 function mirrorGroup(run: Run): Group {
   const { plan, vm, host } = run;

@@ -52,6 +52,7 @@ export const prepare: Step = {
   confirm: () => Promise.resolve(),
 
   async undo(run) {
+    for (const disk of run.plan.disks) await refuseIfOpen(run.vm, disk);
     if (!isPrepared(run.plan)) await removeOverlays(run);
     await removePlaceholders(run);
   },

@@ -1,4 +1,5 @@
 import type { CommitKind } from '../../journal/index.ts';
+import { letGuestGo } from './guest-brake.ts';
 import { begunJobs, cancelGroup, jobGroup } from './job-group.ts';
 import type { Run } from '../run.ts';
 import { isVmStopped, wakeVm } from './vm-stop.ts';
@@ -35,5 +36,6 @@ export async function freeGuest(run: Run): Promise<FreedGroup | undefined> {
     freed = { kind, side: kind === 'fold' || (kind === 'pivot' && committed) ? 'target' : 'source' };
   }
   await wakeVm(run);
+  await letGuestGo(run);
   return freed;
 }

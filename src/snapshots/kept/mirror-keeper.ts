@@ -108,8 +108,9 @@ export class MirrorKeeper {
     }
     await using vm = await kept.connect();
     if (vm === undefined) throw refusal('VIR_ERR_OPERATION_INVALID', 'domain is not running');
-    if (way === 'pivot') {
-      const { state, advice } = mirrorState(standing, await diskMirrors(standing, journal, vm));
+    const mirrors = await diskMirrors(standing, journal, vm);
+    if (way === 'pivot' || [...mirrors.values()].includes('moved')) {
+      const { state, advice } = mirrorState(standing, mirrors);
       if (state === 'broken') throw refusal('VIR_ERR_OPERATION_INVALID', advice ?? 'a mirror is broken');
     }
     const chains = way === 'pivot' ? await kept.mirrorChains?.() : undefined;

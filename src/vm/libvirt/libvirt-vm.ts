@@ -10,7 +10,15 @@ import {
   SNAPSHOT_CREATE,
 } from '../../libvirt/index.ts';
 import type { Inventory, VmIdentity } from '../inventory.ts';
-import type { FoldJob, JobState, MirrorNode, OpenFile, OverlayNode, VirtualMachine } from '../virtual-machine.ts';
+import type {
+  FoldJob,
+  GuestBrake,
+  JobState,
+  MirrorNode,
+  OpenFile,
+  OverlayNode,
+  VirtualMachine,
+} from '../virtual-machine.ts';
 import { openFilesOf } from '../qemu/socket-owner.ts';
 import { processExists } from '../qemu/process-exists.ts';
 import {
@@ -23,6 +31,7 @@ import {
   untilGone,
   untilReady,
 } from './block-jobs.ts';
+import { diskLimits } from './disk-limits.ts';
 import { copyTargetXml, diskOf, filesOf, snapshotXml } from './domain-xml.ts';
 import { domainOf } from './find-domain.ts';
 import { formatJobName, type JobName, parseJobName } from './job-name.ts';
@@ -53,6 +62,7 @@ const FIRST_THAT_MAY_MISS = 8_002_000n;
  */
 export class LibvirtVm implements VirtualMachine {
   readonly identity: VmIdentity;
+  readonly brake: GuestBrake = diskLimits(async () => await this.#domain());
   readonly #dom: RemoteDomain;
   readonly #clock: Clock;
   #client: LibvirtClient;
