@@ -27,7 +27,7 @@ afterAll(async () => {
 
 describe.each(builds)('QEMU $version ($label)', (build) => {
   // The first build is the machine's own. `npm run torture` runs more, with other seeds.
-  const trials = build === builds[0] ? 24 : 5;
+  const trials = build === builds[0] ? 18 : 6;
 
   test(`${trials} trials lose nothing and leave nothing over`, async () => {
     const seeds = Array.from({ length: trials }, (_, n) => 1 + n);

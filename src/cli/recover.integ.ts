@@ -42,7 +42,6 @@ function live(state: string, id: string): readonly LedgerEntry[] {
 
 describe('recover, while QEMU runs', () => {
   test.each([
-    [{ step: 'pivot', when: 'held' }, 'source', 'rolled-back'],
     [{ step: 'pivot', when: 'attached' }, 'source', 'rolled-back'],
     [{ step: 'pivot', when: 'recorded' }, 'target', 'done'],
     [{ step: 'fold', when: 'held' }, 'target', 'done'],
@@ -121,7 +120,6 @@ test('migrate brings what was left unfinished to its end first', async () => {
 
 describe('recover, when QEMU is gone', () => {
   test.each([
-    [{ step: 'copy', when: 'after' }, 'rolled-back'],
     [{ step: 'pivot', when: 'attached' }, 'rolled-back'],
     [{ step: 'pivot', when: 'recorded' }, 'done'],
     [{ step: 'fold', when: 'recorded' }, 'done'],

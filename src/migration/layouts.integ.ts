@@ -60,6 +60,7 @@ describe.each(builds)('QEMU $version ($label): two chains of three images on one
   test('move together under small writes, zeroes and discards, with a persistent bitmap', async () => {
     await using lab = await Lab.open({ name: 'layouts', build });
     const loaded = await loadedVm(lab, {
+      warm: [48 * MiB, 48 * MiB],
       disks: async (source) => {
         const [a, b] = await sharedBase(lab, source);
         const env = { ...process.env, ...build.env };

@@ -78,6 +78,7 @@ test('two VMs are migrated at once, from the same folder to the same folder', as
     ['one', 'two'].map((name, n) =>
       loadedVm(lab, {
         name,
+        warm: [48 * MiB],
         disks: async (source) => [await disk(lab, source, name, n + 1)],
         writers: () => [{ disk: name, seed: n + 1, rate: 100, region: { offset: 8 * MiB, length: 32 * MiB } }],
       }),

@@ -8,14 +8,14 @@ const MiB = 2 ** 20;
 const { builds, missing } = await qemuBuilds();
 for (const { label, reason } of missing) console.warn(`not tested on QEMU of ${label}: ${reason}`);
 
-/** Disks of 64 MiB, half full, and a writer over a region of each that is partly unallocated. */
+/** Disks of 32 MiB, half full, and a writer over a region of each that is partly unallocated. */
 const plain =
   (lab: Lab, count: number, format: 'raw' | 'qcow2', more: Partial<LabDisk> = {}) =>
   async (source: string): Promise<LabDisk[]> => {
     const disks: LabDisk[] = [];
     for (let n = 0; n < count; n++) {
       const path = join(source, `disk${n}.${format}`);
-      await lab.image({ path, format, size: 64 * MiB, fill: { bytes: 32 * MiB, seed: n + 1 } });
+      await lab.image({ path, format, size: 32 * MiB, fill: { bytes: 16 * MiB, seed: n + 1 } });
       disks.push({ id: `d${n}`, path, format, ...more });
     }
     return disks;
@@ -24,10 +24,10 @@ const plain =
 const writeAll = (
   disks: readonly LabDisk[],
 ): { disk: string; seed: number; region: { offset: number; length: number } }[] =>
-  disks.map(({ id }, n) => ({ disk: id, seed: n + 1, region: { offset: 16 * MiB, length: 32 * MiB } }));
+  disks.map(({ id }, n) => ({ disk: id, seed: n + 1, region: { offset: 8 * MiB, length: 16 * MiB } }));
 
 describe.each(builds)('QEMU $version ($label): a migration under load', (build) => {
-  test.each([
+  const cases = [
     { what: 'one qcow2 disk', count: 1, format: 'qcow2' as const, vm: {} },
     { what: 'two raw disks of a -drive VM', count: 2, format: 'raw' as const, vm: { style: 'drive' as const } },
     { what: 'four disks on one iothread', count: 4, format: 'qcow2' as const, vm: {}, disk: { iothread: 'io0' } },
@@ -38,9 +38,13 @@ describe.each(builds)('QEMU $version ($label): a migration under load', (build) 
       vm: {},
       disk: { separateFileNode: true },
     },
-  ])('$what', async ({ count, format, vm: options, disk }) => {
+  ];
+  // The other two are the plainest, and what layouts.integ.ts has on each build.
+  const chosen = build === builds[0] ? cases : cases.filter(({ what }) => /-drive|iothread/.test(what));
+  test.each(chosen)('$what', async ({ count, format, vm: options, disk }) => {
     await using lab = await Lab.open({ name: 'migration', build });
-    const loaded = await loadedVm(lab, { ...options, disks: plain(lab, count, format, disk), writers: writeAll });
+    const warm = Array.from({ length: count }, () => 32 * MiB);
+    const loaded = await loadedVm(lab, { ...options, warm, disks: plain(lab, count, format, disk), writers: writeAll });
     const { vm, source, target, stateDir, writers } = loaded;
 
     const { outcome, events } = await migrate(vm, { stateDir, request: { to: target } });

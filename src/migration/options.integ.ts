@@ -22,13 +22,14 @@ async function openIn(vm: LabVm, folder: string): Promise<string[]> {
 test('a kept source is the disk as at the swap, and by the links the old command line starts the VM from the target', async () => {
   await using lab = await Lab.open({ name: 'options' });
   const loaded = await loadedVm(lab, {
+    warm: [32 * MiB, 32 * MiB],
     disks: async (source) => {
       const base = { path: join(source, 'base.raw'), format: 'raw' as const };
       await lab.image({ ...base, size: 32 * MiB, fill: { bytes: 8 * MiB, seed: 1 } });
       const top = { path: join(source, 'a.qcow2'), format: 'qcow2' as const };
       await lab.image({ ...top, backing: { path: 'base.raw', format: 'raw' }, fill: { bytes: 4 * MiB, seed: 2 } });
       const raw = { path: join(source, 'b.raw'), format: 'raw' as const };
-      await lab.image({ ...raw, size: 16 * MiB, fill: { bytes: 4 * MiB, seed: 3 } });
+      await lab.image({ ...raw, size: 32 * MiB, fill: { bytes: 4 * MiB, seed: 3 } });
       return [
         { id: 'a', ...top },
         { id: 'b', ...raw },

@@ -46,11 +46,12 @@ describe.each(builds)('QEMU $version ($label): any failure before the commit rec
   test('leaves everything as it was, again and again, and the migration works afterwards', async () => {
     await using lab = await Lab.open({ name: 'rollback', build });
     const loaded = await loadedVm(lab, {
+      warm: [32 * MiB, 32 * MiB],
       disks: async (source) => {
         await lab.image({
           path: join(source, 'base.raw'),
           format: 'raw',
-          size: 48 * MiB,
+          size: 32 * MiB,
           fill: { bytes: 8 * MiB, seed: 9 },
         });
         const backing = { path: 'base.raw', format: 'raw' };
@@ -67,7 +68,7 @@ describe.each(builds)('QEMU $version ($label): any failure before the commit rec
         ];
       },
       writers: (disks) =>
-        disks.map(({ id }, n) => ({ disk: id, seed: n + 1, rate: 100, region: { offset: 0, length: 24 * MiB } })),
+        disks.map(({ id }, n) => ({ disk: id, seed: n + 1, rate: 40, region: { offset: 0, length: 24 * MiB } })),
     });
     const { vm, source, target, stateDir, writers } = loaded;
     const before = await traces(vm, [source, target]);
@@ -81,11 +82,14 @@ describe.each(builds)('QEMU $version ($label): any failure before the commit rec
       const [last] = journal.migrations().slice(-1);
       expect(journal.ledger(last?.id ?? '', { states: ['planned', 'made'] }), what).toEqual([]);
     };
+    // What a QEMU has to do with is what a step made; before it acts, and where it is aborted, is the same on each.
+    const first = build === builds[0];
     for (const step of UNDOABLE) {
-      for (const when of ['before', 'after'] as const) {
+      for (const when of first ? (['before', 'after'] as const) : (['after'] as const)) {
         const { outcome } = await migrate(vm, { stateDir, request: { to: target }, steps: failing(step, when) });
         await check(`failed ${when} ${step}: ${outcome.message}`, outcome.kind);
       }
+      if (!first) continue;
       const { outcome } = await migrate(vm, {
         stateDir,
         request: { to: target },

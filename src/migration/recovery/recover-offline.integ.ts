@@ -15,6 +15,7 @@ async function killedAt(lab: Lab, step: StepName): Promise<void> {
     name: step,
     sourceName: `${step}-source`,
     targetName: `${step}-target`,
+    warm: [32 * MiB, 32 * MiB],
     disks: async (source) => {
       const path = join(source, 'a.qcow2');
       await lab.image({ path, format: 'qcow2', size: 32 * MiB, fill: { bytes: 8 * MiB, seed: 3 } });
