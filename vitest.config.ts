@@ -3,7 +3,10 @@ import { defineConfig } from 'vitest/config';
 /**
  * Two suites. `unit` needs nothing but Node. `integ` runs real QEMU, and its files run two at a time: one leaves half of two
  * cores idle, as a test waits for states, never for times. So a slow machine makes a test slow, and not fail.
+ * `alone` are those of them that say how long a guest may be held at most: nothing runs beside them.
  */
+const ALONE = '{src,lab}/**/hangs.integ.ts';
+
 const config: ReturnType<typeof defineConfig> = defineConfig({
   test: {
     projects: [
@@ -12,10 +15,21 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
         test: {
           name: 'integ',
           include: ['{src,lab,setup,docs}/**/*.integ.ts'],
+          exclude: [ALONE],
           testTimeout: 600_000,
           hookTimeout: 600_000,
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          name: 'integ alone',
+          include: [ALONE],
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
         },
       },
     ],

@@ -68,7 +68,7 @@ function named(prefix: string): string[] {
   return [...new Set([...names].map(([name]) => name))];
 }
 
-describe.concurrent('the model of the pivot and of recovery', () => {
+describe('the model of the pivot and of recovery', () => {
   test('holds, whatever dies and fails, and no statement of it is idle', async () => {
     const { violation, states, unreached, story } = await search([]);
     expect(violation, story).toBeUndefined();
@@ -87,7 +87,7 @@ describe.concurrent('the model of the pivot and of recovery', () => {
 /** Bugs that only show as going on for ever. */
 const ENDLESS = ['MUT_NEVER_TURN_BACK'];
 
-describe.concurrent('planted bugs are found', () => {
+describe('planted bugs are found', () => {
   test.each(named('MUT'))('%s', async (name) => {
     const endless = ENDLESS.includes(name);
     const { violation } = await (endless ? search(['ONE_CASE', name], 'progress') : search([name]));
