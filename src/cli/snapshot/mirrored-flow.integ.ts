@@ -11,7 +11,7 @@ const MiB = 2 ** 20;
 /** Storages with blanks in their names, and `old.qcow2` on `common` as in the patch. */
 async function chain(lab: Lab, source: string): Promise<LabDisk[]> {
   const common = join(source, 'common');
-  await lab.image({ path: common, format: 'qcow2', size: 48 * MiB, fill: { bytes: 32 * MiB, seed: 1 } });
+  await lab.image({ path: common, format: 'qcow2', size: 64 * MiB, fill: { bytes: 32 * MiB, seed: 1 } });
   const path = join(source, 'old.qcow2');
   qemuImg(lab, 'create', '-q', '-f', 'qcow2', '-b', 'common', '-F', 'qcow2', path);
   return [{ id: 'vda', path, format: 'qcow2' }];
@@ -26,7 +26,6 @@ const open = async (lab: Lab): Promise<LoadedVm> =>
     name: 'VM',
     sourceName: 'path1',
     targetName: 'path2',
-    warm: [48 * MiB],
     disks: async (source) => await chain(lab, source),
     writers: () => [{ disk: 'vda', seed: 1, region: { offset: 16 * MiB, length: 32 * MiB } }],
   });
@@ -35,7 +34,7 @@ const open = async (lab: Lab): Promise<LoadedVm> =>
 function prepare(lab: Lab, { source, target }: LoadedVm): { file: string; mirror: string } {
   const [file, mirror] = [join(source, 'old.migrate'), join(target, 'new.qcow2')];
   for (const path of [file, mirror]) {
-    qemuImg(lab, 'create', '-q', '-u', '-f', 'qcow2', '-b', 'old.qcow2', '-F', 'qcow2', path, String(48 * MiB));
+    qemuImg(lab, 'create', '-q', '-u', '-f', 'qcow2', '-b', 'old.qcow2', '-F', 'qcow2', path, String(64 * MiB));
   }
   return { file, mirror };
 }
