@@ -3,9 +3,19 @@ import { defineConfig } from 'vitest/config';
 /**
  * Two suites. `unit` needs nothing but Node. `integ` runs real QEMU, and its files run two at a time: one leaves half of two
  * cores idle, as a test waits for states, never for times. So a slow machine makes a test slow, and not fail.
- * `alone` are those of them that say how long a guest may be held at most: nothing runs beside them.
  */
-const ALONE = '{src,lab}/**/hangs.integ.ts';
+
+/** Tests beside which no other runs. */
+const ALONE = [
+  // They say how long a guest may be held at most.
+  '{src,lab}/**/hangs.integ.ts',
+  // They find VMs by their names on the whole host, and those of two files may be of one name.
+  '{src/cli,src/vm}/**/*.integ.ts',
+  'setup/package.integ.ts',
+  // The libvirtds of a host have folders in common.
+  'src/**/*libvirt*.integ.ts',
+  '{src/libvirt,src/snapshots,lab/conformance}/**/*.integ.ts',
+];
 
 const config: ReturnType<typeof defineConfig> = defineConfig({
   test: {
@@ -15,7 +25,7 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
         test: {
           name: 'integ',
           include: ['{src,lab,setup,docs}/**/*.integ.ts'],
-          exclude: [ALONE],
+          exclude: ALONE,
           testTimeout: 600_000,
           hookTimeout: 600_000,
           maxWorkers: 2,
@@ -25,7 +35,7 @@ const config: ReturnType<typeof defineConfig> = defineConfig({
       {
         test: {
           name: 'integ alone',
-          include: [ALONE],
+          include: ALONE,
           testTimeout: 600_000,
           hookTimeout: 600_000,
           fileParallelism: false,

@@ -6,6 +6,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { run } from '../src/base/index.ts';
+import { QmpClient } from '../src/qmp/index.ts';
 import { chooseAccelerator } from './accelerator.ts';
 import { isAlive } from './cache.ts';
 import { type GuestImage, guestImage } from './guest-image.ts';
@@ -158,7 +159,10 @@ export class Lab implements AsyncDisposable {
     const machine = launch(build, folder, args);
     this.#machines.push(machine);
     await untilGreeted(machine, name, monitors);
-    if (saved) await restoreGuest(monitors[0] ?? '', saved);
+    if (saved) {
+      await restoreGuest(monitors[0] ?? '', saved);
+      await checkSizes(monitors[0] ?? '', options.warm ?? []);
+    }
     return new LabVm({ name, disks, qmpPaths: monitors, ...(guest === undefined ? {} : { guest }), ...machine });
   }
 
@@ -204,6 +208,15 @@ export class Lab implements AsyncDisposable {
     for (const machine of this.#machines) machine.process.kill('SIGKILL');
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** The guest was saved with disks of these sizes and would not notice others: it would write past the end, or never to it. */
+async function checkSizes(qmpPath: string, sizes: readonly number[]): Promise<void> {
+  await using qmp = await QmpClient.connect({ path: qmpPath });
+  const drives = await qmp.execute('query-block');
+  const real = drives.flatMap(({ inserted }) => (inserted ? [inserted.image['virtual-size']] : []));
+  const [found, wanted] = [real, sizes].map((list) => list.toSorted((a, b) => a - b).join(', '));
+  if (found !== wanted) throw new LabError(`the saved guest has disks of ${wanted} bytes, and the VM of ${found}`);
 }
 
 /** The images below the active one, nearest first. */

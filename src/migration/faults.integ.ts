@@ -32,7 +32,6 @@ describe.skipIf(noMount)('a target that fails under a writing guest', () => {
   beforeAll(async () => {
     lab = await Lab.open({ name: 'faults' });
     loaded = await loadedVm(lab, {
-      warm: [48 * MiB],
       disks: async (source) => {
         const path = join(source, 'a.qcow2');
         await lab.image({ path, format: 'qcow2', size: 256 * MiB, fill: { bytes: 24 * MiB, seed: 1 } });
