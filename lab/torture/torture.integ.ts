@@ -26,7 +26,8 @@ afterAll(async () => {
 });
 
 describe.each(builds)('QEMU $version ($label)', (build) => {
-  // The first build is the machine's own. `npm run torture` runs more, with other seeds.
+  // The first build is the machine's own. These are to see that trials and engine are sound; `npm run torture` runs as many as
+  // one has time for, with other seeds.
   const trials = build === builds[0] ? 18 : 6;
 
   test(`${trials} trials lose nothing and leave nothing over`, async () => {

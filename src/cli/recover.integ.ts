@@ -41,6 +41,7 @@ function live(state: string, id: string): readonly LedgerEntry[] {
 }
 
 describe('recover, while QEMU runs', () => {
+  // One of each kind of hold; `takeover` dies at all the points of both swaps.
   test.each([
     [{ step: 'pivot', when: 'attached' }, 'source', 'rolled-back'],
     [{ step: 'pivot', when: 'recorded' }, 'target', 'done'],
@@ -119,6 +120,7 @@ test('migrate brings what was left unfinished to its end first', async () => {
 });
 
 describe('recover, when QEMU is gone', () => {
+  // The last moment before each record and the first after it; `recover-offline` dies in every step.
   test.each([
     [{ step: 'pivot', when: 'attached' }, 'rolled-back'],
     [{ step: 'pivot', when: 'recorded' }, 'done'],
