@@ -20,7 +20,7 @@ export interface SavedGuest {
 /** How long ago a saved guest must have been made to be removed when another one is, in milliseconds. */
 const OUTDATED_MS = 24 * 3_600_000;
 const LOOK_EVERY_MS = 3;
-const FORMAT = 1;
+const FORMAT = 2;
 
 /**
  * The saved guest of this shape, from the cache, or made on first use.
