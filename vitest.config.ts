@@ -7,8 +7,6 @@ import { defineConfig } from 'vitest/config';
 
 /** Tests beside which no other runs. */
 const ALONE = [
-  // They say how long a guest may be held at most.
-  '{src,lab}/**/hangs.integ.ts',
   // They find VMs by their names on the whole host, and those of two files may be of one name.
   '{src/cli,src/vm}/**/*.integ.ts',
   'setup/package.integ.ts',
