@@ -51,7 +51,7 @@ export async function installedQemu(): Promise<QemuBuild> {
 }
 
 /**
- * QEMU 9 and later can lose the interrupt of a disk on an I/O thread in `stop` (docs/how-it-works.md, "The hold"). With event
+ * QEMU 8.2 and later can lose the interrupt of a disk on an I/O thread in `stop` (docs/how-it-works.md, "The hold"). With event
  * indices such a queue is silent for good; without them the next request makes up for it, and guest/writer.pl has one.
  */
 const NEXT_REQUEST_MAKES_UP = ['-global', 'driver=virtio-blk-device,property=event_idx,value=off'];

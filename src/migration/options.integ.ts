@@ -3,10 +3,11 @@ import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { checkChain, loadedVm, migrate, traces } from '../../lab/engine.ts';
 import { chainFacts, sameDisk } from '../../lab/image-facts.ts';
-import { Lab, type LabDisk, type LabVm, openChain } from '../../lab/index.ts';
+import { Lab, type LabDisk, type LabVm, openChain, qemuBuilds } from '../../lab/index.ts';
 import { QmpClient } from '../qmp/index.ts';
 import { QemuVm } from '../vm/index.ts';
 
+const { builds } = await qemuBuilds();
 const MiB = 2 ** 20;
 
 /** Names of the files of a folder that the VM's process has open. */
@@ -189,4 +190,27 @@ test('there and back again: cache, aio, discard and detect-zeroes are kept, also
     expect(await settings()).toEqual(SETTINGS);
     expect((await traces(vm, [])).nodes).toHaveLength(3);
   }
+});
+
+test.each(builds)('disks with I/O threads and event indices are known, QEMU $version', async (build) => {
+  await using lab = await Lab.open({ name: 'threads', build });
+  const path = join(await lab.storage('source'), 'image.raw');
+  await lab.image({ path, format: 'raw', size: MiB });
+  const DEVICES = {
+    own: 'virtio-blk-pci,event_idx=on,iothread=io',
+    mended: 'virtio-blk-pci,event_idx=off,iothread=io',
+    plain: 'virtio-blk-pci,event_idx=on',
+    controlled: 'scsi-hd,bus=threaded.0',
+    slow: 'scsi-hd,bus=plain-controller.0',
+  };
+  const args = ['-object', 'iothread,id=io'];
+  args.push('-device', 'virtio-scsi-pci,id=threaded,iothread=io', '-device', 'virtio-scsi-pci,id=plain-controller');
+  for (const [id, device] of Object.entries(DEVICES)) {
+    const node = { driver: 'raw', 'node-name': `n-${id}`, 'read-only': true, file: { driver: 'file', filename: path } };
+    args.push('-blockdev', JSON.stringify(node), '-device', `${device},id=${id},drive=n-${id}`);
+  }
+  const vm = await lab.startVm({ name: 'threads', boot: false, disks: [], extraArgs: args });
+  await using qemu = await QemuVm.connect({ path: vm.qmpPath });
+  const { disks } = await qemu.inventory();
+  expect(disks.filter(({ threaded }) => threaded).map(({ id }) => id)).toEqual(['own', 'controlled']);
 });

@@ -63,6 +63,11 @@ export interface Disk {
   readonly removable: boolean;
   /** Another VM may write to it at the same time (`share-rw`). */
   readonly shareable: boolean;
+  /**
+   * Its I/O is done by a thread of its own and its queues use event indices: QEMU may lose its interrupt when the VM is
+   * stopped (`losesInterrupts`), and no later one makes up for it. Default: no.
+   */
+  readonly threaded?: boolean;
   readonly settings: NodeSettings;
   /** Names of the dirty bitmaps on the active node. */
   readonly bitmaps: readonly { readonly name: string; readonly persistent: boolean }[];

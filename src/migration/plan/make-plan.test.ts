@@ -131,6 +131,18 @@ describe('the plan', () => {
     const { notes } = planOf({ ...survey, request: { ...survey.request, fold: false, verify: false } });
     expect(notes.join('\n')).toMatch(/paused[^]*not folded[^]*not read back[^]*start command/);
   });
+
+  test('names the disks whose interrupts may be lost, where QEMU loses them', () => {
+    const [a, b] = [surveyed('a', ['/fast/a.qcow2']), surveyed('b', ['/fast/b.qcow2'])];
+    const threaded = { ...a, disk: { ...a.disk, threaded: true } };
+    const notesOn = (version: string): string => {
+      const inventory = sampleInventory([threaded.disk, b.disk], { version });
+      return planOf(sampleSurvey([threaded, b], { inventory })).notes.join('\n');
+    };
+    expect(notesOn('10.0.2')).toMatch(/^a: on an I\/O thread, where QEMU 10\.0\.2 may lose an interrupt/m);
+    expect(notesOn('8.2.0')).toContain('interrupt');
+    for (const version of ['7.2.22', '8.1.5']) expect(notesOn(version)).not.toContain('interrupt');
+  });
 });
 
 /** VMs whose disks stand on common bases or on their own, and go to one of two folders. */

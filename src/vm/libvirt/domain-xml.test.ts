@@ -32,7 +32,7 @@ const XML = `<domain type='qemu' id='3'>
       <alias name='virtio-disk0'/>
     </disk>
     <disk type='network' device='disk'>
-      <driver name='qemu' type='raw'/>
+      <driver name='qemu' type='raw' iothread='1'/>
       <source protocol='rbd' name='pool/image'><host name='mon'/></source>
       <target dev='vdb' bus='virtio'/>
       <shareable/>
@@ -72,6 +72,7 @@ test('the disks of a domain: chain, mirror, options', () => {
   expect(diskOf(domain, 'vdb')).toMatchObject({
     shareable: true,
     transient: true,
+    driver: { threaded: true },
     images: [{ type: 'network', filename: 'rbd:pool/image', format: 'raw' }],
   });
   expect(diskOf(domain, 'hda')).toMatchObject({ device: 'cdrom', readOnly: true, images: [] });

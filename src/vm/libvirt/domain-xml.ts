@@ -40,6 +40,8 @@ export interface DomainDisk {
     readonly io?: string;
     readonly discard?: string;
     readonly zeroes?: string;
+    /** It has an I/O thread (`iothread`, `<iothreads>`), and event indices have not been turned off (`event_idx`). */
+    readonly threaded?: boolean;
   };
   /** The chain, active image first; empty for an empty drive. */
   readonly images: readonly DomainImage[];
@@ -88,10 +90,16 @@ function parseDisk(disk: XmlElement): DomainDisk {
       ...(io !== undefined && { io }),
       ...(discard !== undefined && { discard }),
       ...(zeroes !== undefined && { zeroes }),
+      ...(isThreaded(driver) && { threaded: true }),
     },
     images: parseChain(disk, option('type') ?? 'raw'),
     ...(mirror && { mirror: parseMirror(mirror) }),
   };
+}
+
+function isThreaded(driver: XmlElement | undefined): boolean {
+  if (driver === undefined || property(driver, 'event_idx') === 'off') return false;
+  return property(driver, 'iothread') !== undefined || childNamed(driver, 'iothreads') !== undefined;
 }
 
 /** A disk and a `<backingStore>` have the same shape: type, source, and the next one below. */

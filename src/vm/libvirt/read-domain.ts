@@ -67,6 +67,7 @@ async function readDisk(client: LibvirtClient, dom: RemoteDomain, disk: DomainDi
     readOnly: disk.readOnly,
     removable: device === 'cdrom' || device === 'floppy',
     shareable: disk.shareable,
+    ...(disk.driver.threaded && { threaded: true }),
     settings: settingsOf(disk),
     bitmaps: [],
     writtenBytes: Number(asked?.written ?? 0n),

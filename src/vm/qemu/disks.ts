@@ -11,6 +11,8 @@ export interface DeviceFacts {
   readonly type: string;
   /** `share-rw`: another VM may write to it. */
   readonly shareable: boolean;
+  /** Whether it is `threaded`, in the words of `Disk`. */
+  readonly threaded: boolean;
 }
 
 /** Everything that the description of a VM's disks is made from. */
@@ -64,6 +66,7 @@ function describeDisk(block: BlockInfo, facts: BlockFacts): Disk {
     readOnly: inserted?.ro ?? false,
     removable: block.removable,
     shareable: device?.shareable ?? false,
+    ...(device?.threaded && { threaded: true }),
     settings: describeSettings(block, active?.format.name, facts),
     // Those without a name are what a job of QEMU's works with.
     bitmaps: (inserted?.['dirty-bitmaps'] ?? []).flatMap(({ name, persistent }) =>

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { isQmpCommandError } from '../../qmp/index.ts';
 import type { Inventory, VmIdentity } from '../inventory.ts';
 import { blockGraph, type DebugGraph } from './block-graph.ts';
@@ -53,7 +54,25 @@ export async function readInventory(qmp: Monitor, { identity, started, absolute 
 
 async function deviceFacts(qmp: Monitor, path: string): Promise<DeviceFacts> {
   const [type, shareable] = await Promise.all(['type', 'share-rw'].map((name) => property(qmp, path, name)));
-  return { type: typeof type === 'string' ? type : '', shareable: shareable === true };
+  return {
+    type: typeof type === 'string' ? type : '',
+    shareable: shareable === true,
+    threaded: await isThreaded(qmp, await withQueues(qmp, path)),
+  };
+}
+
+/** The device whose queues carry a disk's requests: the disk itself, or the controller whose bus it is on (virtio-scsi). */
+async function withQueues(qmp: Monitor, path: string): Promise<string> {
+  const bus = await property(qmp, path, 'parent_bus');
+  const controller = typeof bus === 'string' ? dirname(bus) : path;
+  return (await property(qmp, path, 'event_idx')) === undefined ? controller : path;
+}
+
+async function isThreaded(qmp: Monitor, path: string): Promise<boolean> {
+  const names = ['iothread', 'iothread-vq-mapping', 'event_idx'];
+  const [thread, threads, eventIndices] = await Promise.all(names.map((name) => property(qmp, path, name)));
+  const has = (typeof thread === 'string' && thread !== '') || (Array.isArray(threads) && threads.length > 0);
+  return has && eventIndices === true;
 }
 
 /** A property of a device (`qom-get`); undefined where the device has none of that name. */
