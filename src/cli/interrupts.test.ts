@@ -44,10 +44,10 @@ test('Ctrl-C asks, and any other key than the three is not an answer', async () 
   await press('x\r');
   expect(done).toEqual([]);
   await press('c');
-  expect([done, keys.raw, screen.shown]).toEqual([[], false, []]);
+  expect([done, keys.raw, screen.shown]).toEqual([[], false, ['going on']]);
   signals.emit('SIGINT');
   await press('L');
-  expect([done, keys.raw, screen.shown]).toEqual([['leave'], false, []]);
+  expect([done, keys.raw, screen.shown]).toEqual([['leave'], false, ['going on']]);
 });
 
 test.each(['a', '\u0003'])('%j while it asks means abort', async (key) => {

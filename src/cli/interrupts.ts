@@ -70,7 +70,10 @@ export class Interrupts implements Disposable {
         this.#stopAsking();
         return this.#driven.leave();
       }
-      if (key === 'c') return this.#stopAsking();
+      if (key === 'c') {
+        this.#stopAsking();
+        return this.#renderer.note('going on');
+      }
     }
     return undefined;
   };
