@@ -25,13 +25,13 @@ interface Place {
   readonly common: readonly string[];
 }
 
-async function place(name: string, persistent: boolean): Promise<Place> {
+async function place(name: string, persistent: boolean, format: 'raw' | 'qcow2' = 'qcow2'): Promise<Place> {
   const source = await lab.storage(`${name} it's <"source">`);
   const target = await lab.storage(`${name} & target`);
-  const path = join(source, 'a.qcow2');
-  await lab.image({ path, format: 'qcow2', size: 32 * MiB, fill: { bytes: 8 * MiB, seed: 1 } });
+  const path = join(source, `a.${format}`);
+  await lab.image({ path, format, size: 32 * MiB, fill: { bytes: 8 * MiB, seed: 1 } });
   const disks = [
-    { id: 'vda', path, format: 'qcow2' as const },
+    { id: 'vda', path, format },
     { id: 'hda', cdrom: true },
   ];
   const domain = await LabDomain.start(lab, daemon, { name, disks, persistent });
@@ -101,7 +101,7 @@ describe('a transient VM', () => {
 
 describe('a persistent VM whose QEMU dies', () => {
   test('before the swap: the source has all, and the definition names it again', async () => {
-    const here = await place('dies', true);
+    const here = await place('dies', true, 'raw');
     await killedCopying(here);
     expect(await virsh('domblklist', 'dies', '--inactive')).toContain('.overlay.qcow2');
     await here.domain.vm.kill();
@@ -109,16 +109,16 @@ describe('a persistent VM whose QEMU dies', () => {
     await daemon.kill({ stayDown: true });
     const early = await Blockferry.json('recover', ...here.common);
     expect(early.status).not.toBe(0);
-    expect(await readdir(here.source)).toEqual(['a.qcow2']);
+    expect(await readdir(here.source)).toEqual(['a.raw']);
     await daemon.rise();
     const { status, lines } = await Blockferry.json('recover', ...here.common);
     expect([status, find(lines, 'result')], JSON.stringify(lines.at(-1))).toMatchObject([
       0,
       { outcome: 'rolled-back' },
     ]);
-    expect([await readdir(here.source), await readdir(here.target)]).toEqual([['a.qcow2'], []]);
+    expect([await readdir(here.source), await readdir(here.target)]).toEqual([['a.raw'], []]);
     await virsh('start', 'dies');
-    expect(await virsh('domblklist', 'dies')).toContain(join(here.source, 'a.qcow2'));
+    expect(await virsh('domblklist', 'dies')).toContain(join(here.source, 'a.raw'));
     await virsh('destroy', 'dies');
   });
 });

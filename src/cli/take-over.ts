@@ -1,7 +1,14 @@
 import { hostname } from 'node:os';
 import { ferryError, isFerryError, messageOf } from '../base/index.ts';
 import { Journal, type Migration as JournalRow, stateDirectory } from '../journal/index.ts';
-import { Migration, type MigrationDeps, type MigrationPlan, type Outcome, recoverOffline } from '../migration/index.ts';
+import {
+  Migration,
+  type MigrationDeps,
+  type MigrationPlan,
+  type OfflineDeps,
+  type Outcome,
+  recoverOffline,
+} from '../migration/index.ts';
 import { isOfThisBoot, loadLibvirt, processExists, QemuVm, type VirtualMachine } from '../vm/index.ts';
 import type { Cli } from './cli.ts';
 import { drive, migrationDeps } from './drive.ts';
@@ -47,9 +54,9 @@ export async function isAlive({ id, vm }: JournalRow): Promise<boolean> {
 /** The VM has ended, or died: its disks are brought to where it can be started from. */
 export async function recoverDisks(cli: Cli, journal: Journal, { id, plan, vm }: JournalRow): Promise<Outcome> {
   cli.renderer.begin(plan as MigrationPlan);
-  const redefine = async (files: ReadonlyMap<string, string>): Promise<void> => {
+  const redefine: OfflineDeps['redefine'] = async (images) => {
     const { redirectDefinition } = await loadLibvirt();
-    await redirectDefinition(vm.address, vm.uuid, files);
+    await redirectDefinition(vm.address, vm.uuid, images);
   };
   const onEvent = cli.renderer.event.bind(cli.renderer);
   return await recoverOffline(id, { journal, onEvent, ...(isLibvirtUri(vm.address) && { redefine }) });

@@ -10,6 +10,7 @@ export {
   type TargetChain,
   type VirtualMachine,
 } from './virtual-machine.ts';
+export type { StartImage } from './libvirt/definition.ts';
 export { formatJobName, type JobName } from './libvirt/job-name.ts';
 export type { LibvirtVm } from './libvirt/libvirt-vm.ts';
 /**

@@ -33,9 +33,9 @@ export function libvirtKeeper(
         await using vm = await connect();
         return await vm.mirrorChains();
       },
-      redefine: async (files) => {
+      redefine: async (images) => {
         const { redirectDefinition } = await loadLibvirt();
-        await redirectDefinition(uri, owner.uuid, files);
+        await redirectDefinition(uri, owner.uuid, images);
       },
     },
   };

@@ -3,6 +3,7 @@ import type { MigrationState } from '../../journal/index.ts';
 import type { MigrationEvent } from '../event.ts';
 import { type Host, identityOf } from '../host.ts';
 import type { Outcome } from '../migration.ts';
+import type { StartImage } from '../../vm/index.ts';
 import type { MigrationJournal } from '../migration-journal.ts';
 import { realHost } from '../real-host.ts';
 import { COMMIT_KINDS, heedMarks, removeMark } from '../swap/commit-record.ts';
@@ -20,10 +21,10 @@ export interface OfflineDeps {
   readonly host?: Host;
   readonly onEvent?: (event: MigrationEvent) => void;
   /**
-   * Brings the VM's definition up to date, where somebody keeps one: which file to start from, for each name that it may
-   * have. May be called again.
+   * Brings the VM's definition up to date, where somebody keeps one: which image to start from, for each file that it may
+   * name. May be called again.
    */
-  readonly redefine?: (files: ReadonlyMap<string, string>) => Promise<void>;
+  readonly redefine?: (images: ReadonlyMap<string, StartImage>) => Promise<void>;
 }
 
 /** The merge is written down under this name, among the steps. */
@@ -63,7 +64,7 @@ export async function recoverOffline(id: string, deps: OfflineDeps): Promise<Out
       verdict.truth === 'source'
         ? await backAtSource({ journal, host, plan, emit }, verdict)
         : await onTarget({ journal, host, plan, emit }, verdict);
-    await deps.redefine?.(startFiles(plan, verdict));
+    await deps.redefine?.(startImages(plan, verdict));
     const { kind, message } = outcome;
     // Both or none: what is finished is not given to a person for an event that could not be written.
     journal.transaction(() => {
@@ -180,11 +181,14 @@ async function onTarget(scene: Scene, { overlay }: OfflineVerdict): Promise<Ende
   };
 }
 
-/** The file to start each disk from, for every name that it had while the migration lasted. */
-function startFiles({ disks }: MigrationPlan, { truth, overlay }: OfflineVerdict): ReadonlyMap<string, string> {
+/** The image to start each disk from, for every name that it had while the migration lasted. */
+function startImages({ disks }: MigrationPlan, { truth, overlay }: OfflineVerdict): ReadonlyMap<string, StartImage> {
   return new Map(
     disks.flatMap(({ active, target, sourceOverlay, targetOverlay }) => {
-      const start = truth === 'source' ? active.path : overlay === 'keep' ? targetOverlay : target;
+      const { format } = active;
+      const there: StartImage =
+        overlay === 'keep' ? { path: targetOverlay, format: 'qcow2' } : { path: target, format };
+      const start = truth === 'source' ? { path: active.path, format } : there;
       return [active.path, target, sourceOverlay, targetOverlay].map((name) => [name, start] as const);
     }),
   );

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { redirectFiles } from './definition.ts';
+import { redirectDisks } from './definition.ts';
 
 /** What libvirt 9.0.0 has after a snapshot of a persistent VM's disk. */
-const disk = (source: string, chain: string): string => `<domain type='qemu'>
+const disk = (source: string, chain: string, format = 'qcow2'): string => `<domain type='qemu'>
   <devices>
     <disk type='file' device='disk'>
-      <driver name='qemu' type='qcow2'/>
+      <driver name='qemu' type='${format}' discard='unmap'/>
       <source file='${source}'/>${chain}
       <target dev='vda' bus='virtio'/>
     </disk>
@@ -23,15 +23,16 @@ const CHAIN = `
         <backingStore/>
       </backingStore>`;
 
-test('the overlay gives way to the image that it was merged into', () => {
-  const files = new Map([['/a.overlay', '/a&b.qcow2']]);
-  expect(redirectFiles(disk('/a.overlay', CHAIN), files)).toBe(disk('/a&amp;b.qcow2', ''));
+test.each(['qcow2', 'raw'] as const)('the overlay gives way to the %s image that it was merged into', (format) => {
+  const images = new Map([['/a.overlay', { path: '/a&b', format }]]);
+  expect(redirectDisks(disk('/a.overlay', CHAIN), images)).toBe(disk('/a&amp;b', '', format));
 });
 
 test('what names the right file already, or another one, stays as it is', () => {
-  const files = new Map([
-    ['/a.overlay', '/a&b.qcow2'],
-    ['/a&b.qcow2', '/a&b.qcow2'],
+  const image = { path: '/a&b', format: 'raw' } as const;
+  const images = new Map([
+    ['/a.overlay', image],
+    ['/a&b', image],
   ]);
-  for (const xml of [disk('/a&amp;b.qcow2', CHAIN), disk('/other', CHAIN)]) expect(redirectFiles(xml, files)).toBe(xml);
+  for (const xml of [disk('/a&amp;b', CHAIN), disk('/other', CHAIN)]) expect(redirectDisks(xml, images)).toBe(xml);
 });

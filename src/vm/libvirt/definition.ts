@@ -1,17 +1,23 @@
 import { DOMAIN_XML, ERR, isLibvirtError, LibvirtClient } from '../../libvirt/index.ts';
 import { escapeAttribute } from './domain-xml.ts';
 
+/** What a disk is started from. */
+export interface StartImage {
+  readonly path: string;
+  readonly format: 'raw' | 'qcow2';
+}
+
 /**
  * Brings the definition of a domain that has ended up to date: it names the files that its disks had then, overlays that
  * recovery has merged and removed meanwhile. A transient domain has no definition, and nothing is done.
- * @param files the file to start from, for each name that the definition may have
+ * @param images the image to start from, for each file that the definition may name
  * @returns whether there was something to change
  * @throws FerryError what `LibvirtClient.connect` and `call` throw
  */
 export async function redirectDefinition(
   uri: string,
   uuid: string,
-  files: ReadonlyMap<string, string>,
+  images: ReadonlyMap<string, StartImage>,
 ): Promise<boolean> {
   await using client = await LibvirtClient.connect(uri);
   try {
@@ -21,7 +27,7 @@ export async function redirectDefinition(
     // Without SECURE the passwords in it would be lost.
     const flags = DOMAIN_XML.INACTIVE | DOMAIN_XML.SECURE;
     const { xml } = await client.call('DOMAIN_GET_XML_DESC', { dom, flags });
-    const redirected = redirectFiles(xml, files);
+    const redirected = redirectDisks(xml, images);
     if (redirected !== xml) await client.call('DOMAIN_DEFINE_XML_FLAGS', { xml: redirected });
     return redirected !== xml;
   } catch (error) {
@@ -30,15 +36,18 @@ export async function redirectDefinition(
   }
 }
 
-/** A definition with other files in its disks. All else stays as it is, byte for byte. */
-export function redirectFiles(xml: string, files: ReadonlyMap<string, string>): string {
-  const escaped = new Map([...files].map(([from, to]) => [escapeAttribute(from), escapeAttribute(to)]));
+/** A definition with other images in its disks. All else stays as it is, byte for byte. */
+export function redirectDisks(xml: string, images: ReadonlyMap<string, StartImage>): string {
+  const byName = new Map([...images].map(([from, to]) => [escapeAttribute(from), to]));
   return xml.replaceAll(/<disk\b[^]*?<\/disk>/g, (disk) => {
     const file = /<source\b[^>]*?\sfile='([^']*)'/.exec(disk)?.[1] ?? '';
-    const start = escaped.get(file);
-    if (start === undefined || start === file) return disk;
+    const start = byName.get(file);
+    const name = start && escapeAttribute(start.path);
+    if (name === undefined || name === file) return disk;
     // The chain below is that of the overlay; libvirt finds the image's own at the next start.
     const alone = disk.replace(/\n *<backingStore\b[^]*<\/backingStore>/, '');
-    return alone.replace(`file='${file}'`, () => `file='${start}'`);
+    const moved = alone.replace(`file='${file}'`, () => `file='${name}'`);
+    // The overlay is qcow2, whatever the image below it is.
+    return moved.replace(/(<driver\b[^>]*?\stype=)'[^']*'/, `$1'${start?.format}'`);
   });
 }
