@@ -15,8 +15,8 @@ export interface ServedImage {
 }
 
 /** Reaching a program that is alive takes milliseconds, and a guest may be waiting. */
-const REACH_MS = 500;
-const SHUT_MS = 200;
+const REACH_MS = 300;
+const SHUT_MS = 2000;
 const END_MS = 2000;
 const LOOK_EVERY_MS = 10;
 
@@ -65,19 +65,25 @@ export async function serveImages(folder: string, images: readonly ServedImage[]
 /**
  * Takes the images away from whoever uses them: all that waits for an answer has an I/O error at once, though the storage
  * hangs. Killing the server would not do that: a process that waits for a device in the kernel does not end, and its
- * connections stay open until it does.
+ * connections stay open until it does. Only a server that does not answer at all is killed: one that was stopped ends so.
  */
 export async function cutImageServer(folder: string): Promise<void> {
   try {
-    await using qmp = await QmpClient.connect({ path: monitorSocket(folder) }, { connectTimeoutMs: REACH_MS });
-    // It closes the connections, and then waits for its own I/O: an answer comes when the storage does.
-    const shut = qmp.executeRaw('nbd-server-stop').catch(messageOf);
-    await Promise.race([shut, systemClock.sleep(SHUT_MS)]);
-    qmp.close();
+    const qmp = await QmpClient.connect({ path: monitorSocket(folder) }, { connectTimeoutMs: REACH_MS });
+    // It closes the connections, and then waits for its own I/O: an answer comes when the storage does. Nobody waits for it.
+    void closeWhenShut(qmp);
   } catch (error) {
-    // It is dead, or stopped: what ends it cuts it off as well.
     messageOf(error);
+    for (const pid of await serversIn(folder)) kill(pid);
   }
+}
+
+async function closeWhenShut(qmp: QmpClient): Promise<void> {
+  const over = new AbortController();
+  const shut = qmp.executeRaw('nbd-server-stop').catch(messageOf);
+  await Promise.race([shut, systemClock.sleep(SHUT_MS, over.signal).catch(messageOf)]);
+  over.abort();
+  qmp.close();
 }
 
 /** Ends the server, if there is one, and removes its folder. One that waits for a storage that hangs ends with the hang. */

@@ -3,7 +3,7 @@ import { ferryError, messageOf } from '../base/index.ts';
 import type { Run } from './run.ts';
 
 /** How long a storage may take to answer before it is said to hang, in milliseconds. It is waited for all the same. */
-const ANSWER_MS = 1000;
+const ANSWER_MS = 5000;
 /** And before what needs it is left undone: one that is busy takes its time. */
 const PATIENCE_MS = 10_000;
 const LOOK_EVERY_MS = 200;
@@ -16,7 +16,7 @@ const hanging = new WeakMap<Run, Map<Side, string>>();
 
 /**
  * Asks the storages of one side whether they answer; what changes is told.
- * @param withinMs default: ten seconds, or one where they did not answer before
+ * @param withinMs default: ten seconds, or five where they did not answer before
  * @returns the path whose storage does not
  */
 export async function whatHangs(
@@ -29,7 +29,8 @@ export async function whatHangs(
   return found;
 }
 
-async function ask(run: Run, side: Side, withinMs: number): Promise<string | undefined> {
+/** The same without a word, and within a time of the caller's choice. */
+export async function ask(run: Run, side: Side, withinMs: number): Promise<string | undefined> {
   const paths = askedOf(run, side);
   const answers = await Promise.all(paths.map((path) => run.host.storageAnswers(path, withinMs)));
   return paths.find((_, n) => !answers[n]);

@@ -41,6 +41,10 @@ export async function foldGroup(run: Run, kind: 'fold' | 'fold-back', all: reado
   await untilAnswering(run, side);
   try {
     await vm.startFolds(folds, beforeStop(run));
+  } catch (error) {
+    // Those that did start are not left to run on.
+    await jobGroup(run, ids, side).cancel();
+    throw error;
   } finally {
     const ms = await wakeVm(run);
     if (ms !== undefined) run.emit({ type: 'held', kind: 'start', ms, disks: folds.length });

@@ -1,6 +1,7 @@
+import { ferryError } from '../../base/index.ts';
 import { DEFAULT_MAX_HOLD_MS } from '../plan/request.ts';
 import type { Run } from '../run.ts';
-import { requireAnswers, type Side } from '../storage-answers.ts';
+import { ask, requireAnswers, type Side } from '../storage-answers.ts';
 import type { Group } from './pivot.ts';
 import { isVmStopped, noteStop, wakeVm } from './vm-stop.ts';
 
@@ -17,8 +18,7 @@ export function jobGroup(
 ): Pick<Group, 'ask' | 'hold' | 'release' | 'settle' | 'cancel'> {
   return {
     ask: () => requireAnswers(run, side),
-    // Not asked again: the answer is as old as the hold, and the guest waits.
-    hold: () => run.vm.hold(jobs, maxHoldOf(run.plan), noteStop(run)),
+    hold: () => run.vm.hold(jobs, maxHoldOf(run.plan), stopIfAnswering(run, jobs, side)),
     release: async () => {
       await run.vm.release(jobs);
       await wakeVm(run);
@@ -26,6 +26,23 @@ export function jobGroup(
     settle: () => run.vm.settle(jobs),
     // Undoing the step tries it again, and tells.
     cancel: () => cancelGroup(run, jobs, side).catch(() => undefined),
+  };
+}
+
+/**
+ * What is done before the processors are stopped in the midst of a hold. The storage is asked beside the drain, so that its
+ * answer is there when it is needed: where it hangs the processors run on. A mirror that is cut off from its target while QEMU
+ * (7.2) is in `stop` ends in the midst of `bdrv_flush_all`, and leaves its filter on the overlay for good: "Need a root
+ * block node" says the `block-commit` that should take the overlay away.
+ */
+function stopIfAnswering(run: Run, jobs: readonly string[], side: Side): () => Promise<void> {
+  const asked = ask(run, side, maxHoldOf(run.plan));
+  return async () => {
+    const path = await asked;
+    if (path !== undefined) {
+      throw ferryError('HOLD_FAILED', { jobs: jobs.join(', '), reason: `the storage of ${path} does not answer` });
+    }
+    await noteStop(run)();
   };
 }
 
