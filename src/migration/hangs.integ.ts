@@ -32,7 +32,8 @@ const { builds } = await qemuBuilds();
 const noHang = await whyNoHang();
 if (noHang !== undefined) console.warn(`not tested: storages that hang (${noHang})`);
 
-describe.skipIf(noHang).each(builds)('QEMU $version ($label): a storage that hangs', (build) => {
+// On one build: what it takes in time is more than what another would show.
+describe.skipIf(noHang).each(builds.slice(0, 1))('QEMU $version ($label): a storage that hangs', (build) => {
   let lab: Lab;
   let loaded: LoadedVm;
   let before: Traces;
