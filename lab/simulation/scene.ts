@@ -75,6 +75,8 @@ export function makeScene(layout: Layout, random: Random): Scene {
     verify,
     fold,
     keepSource,
+    // There is no model of the server: the simulated mirrors write to their files.
+    mirrorServer: false,
     leaveLink,
     // Storages here stand still for up to 9 s.
     maxHoldMs: 10_000,

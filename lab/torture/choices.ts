@@ -34,6 +34,7 @@ export interface RequestChoice {
   readonly leaveLink: boolean;
   /** Bytes per second; 0: no limit. */
   readonly bandwidth: number;
+  readonly mirrorServer: boolean;
 }
 
 /** All that is decided about a trial before it begins. Plain data, and the same for the same seed. */
@@ -63,6 +64,7 @@ export function choose(seed: number, counts: readonly [number, ...number[]] = [1
     // A link from a raw image to an overlay would be refused.
     leaveLink: fold && random.chance(0.2),
     bandwidth: random.chance(0.1) ? 20 * MiB : 0,
+    mirrorServer: random.chance(0.9),
   };
   const moment = chooseMoment(random, request);
   return {

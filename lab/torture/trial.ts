@@ -139,7 +139,7 @@ function lifeOf(vm: LabVm): Life {
 }
 
 function migrateArguments({ vm, target, stateDir }: Scene, request: RequestChoice): string[] {
-  const { verify, fold, keepSource, leaveLink, bandwidth } = request;
+  const { verify, fold, keepSource, leaveLink, bandwidth, mirrorServer } = request;
   return [
     'migrate',
     '--yes',
@@ -153,6 +153,7 @@ function migrateArguments({ vm, target, stateDir }: Scene, request: RequestChoic
     ...(fold ? [] : ['--no-fold']),
     ...(keepSource ? ['--keep-source'] : []),
     ...(leaveLink ? ['--leave-link'] : []),
+    ...(mirrorServer ? [] : ['--no-mirror-server']),
     ...(bandwidth === 0 ? [] : ['--bwlimit', String(bandwidth)]),
   ];
 }

@@ -11,6 +11,7 @@ export interface MigrationOptions {
   readonly bwlimit?: number;
   /** Milliseconds. */
   readonly maxHold?: number;
+  /** False with --no-mirror-server. */
   readonly mirrorServer?: boolean;
   readonly keepSource?: boolean;
   readonly leaveLink?: boolean;
@@ -28,7 +29,7 @@ export function migrationRequest(options: MigrationOptions, disks: readonly Disk
     disks: options.disk.map((text) => diskOption(text, disks, cwd)),
     bandwidth: options.bwlimit ?? 0,
     ...(options.maxHold !== undefined && { maxHoldMs: options.maxHold }),
-    ...(options.mirrorServer && { mirrorServer: true }),
+    ...(options.mirrorServer === false && { mirrorServer: false }),
     keepSource: options.keepSource ?? false,
     leaveLink: options.leaveLink ?? false,
     fold: options.fold,

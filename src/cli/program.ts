@@ -196,8 +196,8 @@ function withMigrationOptions<Own extends OptionValues, Global extends OptionVal
     )
     .option('--no-fold', 'do not merge the overlay into the image below it at the end')
     .option(
-      '--mirror-server',
-      'mirror through a server that cuts the VM off from a target that hangs in the swap; not for VMs of libvirt',
+      '--no-mirror-server',
+      'mirror straight to the target, and not through the server that cuts the VM off from a target that hangs in the swap (VMs of libvirt never have one)',
     )
     .option('--no-verify', 'do not read the copies back and compare them');
 }

@@ -18,7 +18,7 @@ export interface MigrationRequest {
   readonly slowGuest?: boolean;
   /** The longest that the guest's I/O is held at a swap, in milliseconds: then the swap is given up. */
   readonly maxHoldMs?: number;
-  /** Mirror through a server that can be cut off from a target that hangs. Default false. */
+  /** Mirror through a server that can be cut off from a target that hangs. Default true. */
   readonly mirrorServer?: boolean;
   /** It is a mirrored snapshot: it stands, with its disks mirrored, until its user ends it one way or the other. */
   readonly snapshot?: SnapshotRequest;

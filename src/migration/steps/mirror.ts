@@ -60,7 +60,7 @@ async function startMirrors(run: Run, disks: readonly PlannedDisk[]): Promise<vo
       disks.map((disk) => mirrorOf(disk, served?.get(disk.id))),
       beforeStop(run),
     );
-  if (plan.request.mirrorServer !== true || !vm.takesServed) return await start();
+  if (plan.request.mirrorServer === false || !vm.takesServed) return await start();
   try {
     return await start(await startMirrorServer(run, disks));
   } catch (error) {
