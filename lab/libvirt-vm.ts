@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { ChildProcess } from 'node:child_process';
-import { chmod, copyFile, mkdtemp, readdir, readFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdtemp, readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtClient } from '../src/libvirt/index.ts';
@@ -59,12 +59,9 @@ export class LabDomain {
     } else await client.call('DOMAIN_CREATE_XML', { xml_desc: xml });
     await daemon.keepCapabilities();
     const pid = await pidOf(daemon, options.name);
-    const child = Object.assign(new EventEmitter(), {
-      pid,
-      kill: (signal: NodeJS.Signals) => process.kill(pid, signal),
-    });
+    const child = Object.assign(new EventEmitter(), { pid, kill: (signal: NodeJS.Signals) => tryKill(pid, signal) });
     const exited = (async (): Promise<Exit> => {
-      while (daemon.pids('qemu-system-x86').includes(pid)) await sleep(50);
+      while (await isRunning(pid)) await sleep(20);
       return { status: null, signal: null };
     })();
     const vm = new LabVm({
@@ -95,6 +92,24 @@ async function pidOf(daemon: LabLibvirtd, name: string): Promise<number> {
   throw new Error(`no QEMU of ${name} among ${(await readdir('/proc')).length} processes`);
 }
 
+/** Not a zombie either: it has no program. */
+async function isRunning(pid: number): Promise<boolean> {
+  return await readlink(`/proc/${pid}/exe`).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** @returns whether there was such a process, as a `ChildProcess` does */
+function tryKill(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+    throw error;
+  }
+}
+
 const escaped = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll("'", '&apos;');
 
@@ -106,12 +121,21 @@ interface GuestFiles {
   readonly writers: readonly string[];
 }
 
+function driverOptions({ cache, discard, iothread }: LabDisk, iothreads: readonly string[]): string {
+  return [
+    ...(cache === undefined ? [] : [` cache='${cache}'`]),
+    ...(discard === undefined ? [] : [` discard='${discard}'`]),
+    ...(iothread === undefined ? [] : [` iothread='${1 + iothreads.indexOf(iothread)}'`]),
+  ].join('');
+}
+
 /** The same machine as `vmArguments` makes. */
 function domainXml({ name, disks, extraXml = '' }: LibvirtVmOptions, guest: GuestFiles, emulator: string): string {
+  const iothreads = [...new Set(disks.flatMap(({ iothread }) => iothread ?? []))];
   const drives = disks.map(
     (disk) => `
     <disk type='file' device='${disk.cdrom ? 'cdrom' : 'disk'}'>
-      <driver name='qemu' type='${disk.format ?? 'raw'}'${disk.discard ? ` discard='${disk.discard}'` : ''}/>
+      <driver name='qemu' type='${disk.format ?? 'raw'}'${driverOptions(disk, iothreads)}/>
       ${disk.path === undefined ? '' : `<source file='${escaped(disk.path)}'/>`}
       <target dev='${disk.id}' bus='${disk.cdrom ? 'ide' : 'virtio'}'/>
       ${disk.cdrom ? '' : `<serial>${escaped(serialOf(disk))}</serial>`}
@@ -125,7 +149,12 @@ function domainXml({ name, disks, extraXml = '' }: LibvirtVmOptions, guest: Gues
   return `<domain type='qemu'>
   <name>${escaped(name)}</name>
   <memory unit='MiB'>384</memory>
-  <vcpu>1</vcpu>
+  <vcpu>1</vcpu>${
+    iothreads.length > 0
+      ? `
+  <iothreads>${iothreads.length}</iothreads>`
+      : ''
+  }
   <os>
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>${guest.kernel}</kernel>

@@ -12,14 +12,17 @@ export interface Death {
   readonly undoing?: boolean;
   /**
    * `before` and `after` the step acts; or in the midst of a swap: all jobs pending (`held`), the mirrors on the target's
-   * chain (`attached`), the commit record written (`recorded`), the first of the jobs finalized, or all of them.
+   * chain (`attached`), the commit record written (`recorded`), the first of the jobs finalized, or all of them. Through
+   * libvirt a disk is pivoted when it is held (`half held`: the first of them), and `released` when the VM goes on.
    */
-  readonly when: 'before' | 'after' | 'held' | 'attached' | 'recorded' | 'half released' | 'released';
+  readonly when: 'before' | 'after' | 'half held' | 'held' | 'attached' | 'recorded' | 'half released' | 'released';
 }
 
 /** What a `MigrationProcess` is to do. Plain data. */
 export interface ChildOrder {
   readonly qmpPath: string;
+  /** A VM of libvirt instead. */
+  readonly domain?: { readonly uri: string; readonly name: string };
   readonly stateDir: string;
   readonly request?: Partial<MigrationRequest>;
   /** Go on with this migration instead of beginning one. */

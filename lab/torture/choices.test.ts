@@ -1,33 +1,53 @@
 import { expect, test } from 'vitest';
 import { STEPS } from '../../src/migration/index.ts';
-import { choose } from './choices.ts';
+import { choose, type Driver } from './choices.ts';
 import { summary } from './results.ts';
 
-test('a seed repeats its choices, and another makes others', () => {
-  expect(choose(7)).toEqual(choose(7));
-  expect(choose(7)).not.toEqual(choose(8));
+const DRIVERS = ['QMP', 'libvirt'] as const;
+
+test.each(DRIVERS)('a seed repeats its choices, and another makes others: %s', (driver) => {
+  expect(choose(7, { driver })).toEqual(choose(7, { driver }));
+  expect(choose(7, { driver })).not.toEqual(choose(8, { driver }));
 });
 
-test('a thousand seeds come to every step, point of the swaps, layout and way', () => {
-  const all = Array.from({ length: 1000 }, (_, seed) => choose(seed));
+/** What there is for one of them only. */
+const ONLY: Readonly<Record<Driver, readonly string[]>> = {
+  QMP: ['pivot attached', 'pivot half released', 'fold half released', 'drive', 'blockdev', '3 disks', '4 disks'],
+  libvirt: [
+    'pivot half held',
+    'fold half held',
+    'persistent',
+    'transient',
+    'libvirtd',
+    'libvirtd and manager',
+    'libvirtd and QEMU',
+    'all',
+    'libvirtd, then manager',
+    'manager, then libvirtd',
+    'QEMU, then libvirtd',
+  ],
+};
+
+test.each(DRIVERS)('a thousand seeds come to every step, point of the swaps, layout and way: %s', (driver) => {
+  const all = Array.from({ length: 1000 }, (_, seed) => choose(seed, { driver }));
   const seen = new Set(
     all.flatMap(({ moment, blow, request, layout, attempts }) => [
       moment.kind === 'exact' ? `${moment.death.step} ${moment.death.when}` : moment.kind,
       ...(moment.kind === 'step' ? [moment.at] : []),
       blow.dies,
       ...Object.entries(request).map(([name, value]) => `${name} ${value !== false && value !== 0}`),
-      layout.style,
+      ...(driver === 'QMP' ? [layout.style] : [layout.persistent ? 'persistent' : 'transient']),
       `${layout.disks.length} disks`,
       ...layout.disks.map(({ images }) => `chain of ${images.length}`),
       ...attempts.map(({ way, killed }) => `${way}${killed ? ' killed' : ''}`),
       `${attempts.length - 1} killed`,
     ]),
   );
-  const points = ['held', 'recorded', 'half released', 'released'];
+  const points = ['held', 'recorded', 'released'];
   const wanted = [
     ...STEPS.flatMap((step) => [`${step} before`, `${step} after`, `${step} (begun)`, `${step} (done)`]),
     ...points.flatMap((point) => [`pivot ${point}`, `fold ${point}`]),
-    'pivot attached',
+    ...ONLY[driver],
     'time',
     'manager',
     'QEMU',
@@ -35,9 +55,7 @@ test('a thousand seeds come to every step, point of the swaps, layout and way', 
     'manager, then QEMU',
     'QEMU, then manager',
     'guest off, then manager',
-    'drive',
-    'blockdev',
-    ...[1, 2, 3, 4].map((count) => `${count} disks`),
+    ...[1, 2].map((count) => `${count} disks`),
     ...[1, 2, 3].map((depth) => `chain of ${depth}`),
     ...['verify', 'fold', 'keepSource', 'leaveLink', 'bandwidth'].flatMap((option) => [
       `${option} true`,
@@ -50,6 +68,8 @@ test('a thousand seeds come to every step, point of the swaps, layout and way', 
     ...[0, 1, 2].map((count) => `${count} killed`),
   ];
   expect(wanted.filter((what) => !seen.has(what))).toEqual([]);
+  const other = ONLY[driver === 'QMP' ? 'libvirt' : 'QMP'];
+  expect(other.filter((what) => seen.has(what))).toEqual([]);
 });
 
 function last(...entries: Parameters<typeof summary>[0]): unknown[] {

@@ -27,6 +27,8 @@ export interface ImageLayout {
 /** The disks of a VM, what they are made of, and what the guest does to them. Plain data. */
 export interface Layout {
   readonly style: DiskStyle;
+  /** For a VM of libvirt: whether it is defined. */
+  readonly persistent: boolean;
   readonly disks: readonly DiskLayout[];
   /** The disk is the index of one. */
   readonly writers: readonly (Omit<WriterOptions, 'disk'> & { readonly disk: number })[];
@@ -41,7 +43,7 @@ const CLUSTERS: readonly [Readonly<Record<string, string>>, ...Readonly<Record<s
 ];
 
 /** @param counts how many disks it may have */
-export function chooseLayout(random: Random, counts: readonly [number, ...number[]]): Layout {
+export function chooseLayout(random: Random, counts: readonly [number, ...number[]]): Omit<Layout, 'persistent'> {
   const style = random.pick(['blockdev', 'drive'] as const);
   const count = random.pick(counts);
   const iothreads = random.pick(['none', 'none', 'one', 'each'] as const);

@@ -4,8 +4,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../src/base/index.ts';
 import { Journal } from '../../src/journal/index.ts';
 import type { MigrationPlan } from '../../src/migration/index.ts';
-import { QmpClient } from '../../src/qmp/index.ts';
-import { traces } from '../engine.ts';
 import type { LabVm } from '../index.ts';
 import type { Scene } from './scene.ts';
 
@@ -16,20 +14,17 @@ export interface End {
   readonly plan?: MigrationPlan;
 }
 
-/** What the storages and the VM looked like before anybody did anything. */
-export interface Before {
-  readonly files: readonly string[];
-  readonly nodes: readonly string[];
+/** The files of the two storages, and links with what they lead to. */
+export async function filesOf({ source, target }: Pick<Scene, 'source' | 'target'>): Promise<string[]> {
+  return [...(await list(source)), ...(await list(target))];
 }
 
-export async function lookBefore({ vm, source, target }: Scene): Promise<Before> {
-  const { files, nodes } = await traces(vm, [source, target]);
-  return { files, nodes };
-}
-
-/** The files that must be on the two storages, and the links with what they lead to; no others may be. */
-function filesAfter(before: Before, { outcome, plan }: End): string[] {
-  if (outcome === 'rolled-back' || plan === undefined) return [...before.files];
+/**
+ * The files that must be on the two storages; no others may be.
+ * @param before those that were before anybody did anything
+ */
+function filesAfter(before: readonly string[], { outcome, plan }: End): string[] {
+  if (outcome === 'rolled-back' || plan === undefined) return [...before];
   const { sourceFiles, copies, disks, request } = plan;
   const kept = sourceFiles.flatMap(({ action, path, renameTo }) => {
     if (action === 'remove') return [];
@@ -48,9 +43,9 @@ async function list(folder: string): Promise<string[]> {
 }
 
 /** Everything that should not be there, and everything that should and is not, in words. */
-export async function findLitter(scene: Scene, before: Before, end: End): Promise<string[]> {
+export async function findLitter(scene: Scene, before: readonly string[], end: End): Promise<string[]> {
   const wanted = filesAfter(before, end);
-  const found = [...(await list(scene.source)), ...(await list(scene.target))];
+  const found = await filesOf(scene);
   return [
     ...found.filter((path) => !wanted.includes(path)).map((path) => `${path} is there`),
     ...wanted.filter((path) => !found.includes(path)).map((path) => `${path} is not there`),
@@ -82,39 +77,11 @@ export async function findProcesses(folder: string, except: readonly number[]): 
   }
 }
 
-interface Graph {
-  readonly nodes: readonly { readonly id: number; readonly type: string; readonly name: string }[];
-  readonly edges: readonly { readonly parent: number; readonly child: number }[];
-}
-
-/** What is wrong with a VM that lives on: jobs, nodes that no device stands on, a guest that is stopped or had errors. */
-export async function findInVm(vm: LabVm, before: Before, { outcome }: End): Promise<string[]> {
-  const litter: string[] = [];
-  const now = await traces(vm, []);
-  litter.push(...now.jobs.map((job) => `job ${job}`));
-  if (outcome === 'rolled-back' && now.nodes.join() !== before.nodes.join())
-    litter.push(`nodes ${now.nodes.join(', ')} instead of ${before.nodes.join(', ')}`);
-  {
-    await using qmp = await QmpClient.connect({ path: vm.qmpPath });
-    const { status } = await qmp.execute('query-status');
-    if (status !== 'running') litter.push(`the VM is ${status}`);
-    const graph = (await qmp.executeRaw('x-debug-query-block-graph')) as Graph;
-    litter.push(...unused(graph).map((name) => `node ${name}, which nothing stands on`));
-  }
+/** What is wrong with a guest that goes on: errors, or no answer. */
+export async function litterInGuest(vm: LabVm): Promise<string[]> {
   try {
-    litter.push(...(await vm.ioErrors()).map((error) => `guest error: ${error}`));
+    return (await vm.ioErrors()).map((error) => `guest error: ${error}`);
   } catch (error) {
-    litter.push(`the guest does not answer: ${messageOf(error)}`);
+    return [`the guest does not answer: ${messageOf(error)}`];
   }
-  return litter;
-}
-
-/** The nodes that no device reaches. */
-function unused({ nodes, edges }: Graph): string[] {
-  const reached = new Set(nodes.filter(({ type }) => type === 'block-backend').map(({ id }) => id));
-  for (let size = -1; size !== reached.size; ) {
-    size = reached.size;
-    for (const { parent, child } of edges) if (reached.has(parent)) reached.add(child);
-  }
-  return nodes.filter(({ id, type }) => type === 'block-driver' && !reached.has(id)).map(({ name }) => name);
 }

@@ -25,12 +25,15 @@ const { values } = parseArgs({
     jobs: { type: 'string', default: '1' },
     qemu: { type: 'string' },
     build: { type: 'string' },
+    libvirt: { type: 'boolean', default: false },
     results: { type: 'string' },
     evidence: { type: 'string', default: join(tmpdir(), 'blockferry-torture') },
   },
 });
 
 async function chosenBuild(): Promise<QemuBuild> {
+  if (values.libvirt && (values.qemu ?? values.build) !== undefined)
+    throw new Error('--libvirt: the QEMU of this machine');
   if (values.qemu !== undefined) process.env['QEMU'] = values.qemu;
   if (values.build === undefined) return await installedQemu();
   const { builds, missing } = await qemuBuilds();
@@ -54,7 +57,8 @@ function commitOfSources(): string {
 }
 
 const build = await chosenBuild();
-const about = { version: build.version, commit: commitOfSources() };
+const driver = values.libvirt ? 'libvirt' : 'QMP';
+const about = { version: `${build.version}${values.libvirt ? ' of libvirt' : ''}`, commit: commitOfSources() };
 const results = new Results(values.results);
 const first = Number(values.seed);
 const seeds = Array.from({ length: Number(values.trials) }, (_, n) => first + n);
@@ -63,6 +67,7 @@ console.log(`QEMU ${about.version}, ${values.trials} trials, seed ${first}, sour
 
 await runTrials(open, {
   build,
+  driver,
   evidence: resolve(values.evidence),
   jobs: Number(values.jobs),
   onAnswer: (answer) => {

@@ -3,6 +3,7 @@ import type { Choices, Way } from './choices.ts';
 import type { End } from './litter.ts';
 import { Manager } from './manager.ts';
 import type { Scene } from './scene.ts';
+import { type Life, strike } from './strike.ts';
 
 /**
  * Runs the commands that were chosen until the journal says that nothing is unfinished: the first that is not killed must do.
@@ -15,7 +16,7 @@ export async function recover(
   scene: Scene,
   { attempts, gcBefore }: Choices,
   migrate: readonly string[],
-  vm: { alive: () => boolean; kill: () => Promise<void> },
+  life: Life,
   managers: Manager[],
 ): Promise<string[]> {
   const state = ['--state-dir', scene.stateDir];
@@ -27,7 +28,7 @@ export async function recover(
     commands.push('gc');
   }
   for (const { way: chosen, killed } of attempts) {
-    const way = possible(chosen, scene.stateDir, vm.alive());
+    const way = possible(chosen, scene.stateDir, life.alive());
     const manager = Manager.blockferry(
       ...(way === 'migrate' ? migrate : [...argumentsOf(way, scene.stateDir), ...state]),
     );
@@ -35,8 +36,7 @@ export async function recover(
     if (killed) await manager.until(killed.moment);
     const dies = killed && manager.running;
     commands.push(dies ? `${way} (killed at ${manager.step})` : way);
-    if (dies) manager.kill();
-    if (dies && killed.dies === 'both') await vm.kill();
+    if (dies) await strike(killed, manager, life);
     await manager.ended;
     if (!dies && unfinished(scene.stateDir) === undefined) return commands;
   }

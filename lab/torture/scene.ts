@@ -1,7 +1,8 @@
 import { run } from '../../src/base/index.ts';
-import { checkWrites, type GuestWriter, type Lab, type LabDisk, type LabVm } from '../index.ts';
+import { checkWrites, type GuestWriter, type Lab, type LabDisk } from '../index.ts';
 import { type ImageToRead, type OpenChains, openChains } from '../chain-reader.ts';
 import { DISK_SIZE, type ImageStock, type Layout } from './layout.ts';
+import type { Hypervisor, TrialVm } from './trial-vm.ts';
 
 const MiB = 2 ** 20;
 
@@ -16,7 +17,7 @@ export interface DiskCheck {
 
 /** A VM whose guest writes to all of its disks, and what its disks held before. */
 export class Scene {
-  readonly vm: LabVm;
+  readonly trialVm: TrialVm;
   readonly disks: readonly LabDisk[];
   readonly source: string;
   readonly target: string;
@@ -25,33 +26,32 @@ export class Scene {
   readonly #pristine: readonly ImageToRead[];
   readonly #lab: Lab;
 
-  private constructor(lab: Lab, vm: LabVm, writers: readonly GuestWriter[], folders: Folders) {
+  private constructor(lab: Lab, trialVm: TrialVm, writers: readonly GuestWriter[], folders: Folders) {
     this.#lab = lab;
-    this.vm = vm;
-    this.disks = vm.disks;
+    this.trialVm = trialVm;
+    this.disks = trialVm.vm.disks;
     this.writers = writers;
     this.source = folders.source;
     this.target = folders.target;
     this.stateDir = folders.state;
-    this.#pristine = vm.disks.map(({ path = '', format = 'raw' }) => {
+    this.#pristine = this.disks.map(({ path = '', format = 'raw' }) => {
       return { path: path.replace(folders.source, folders.pristine), format };
     });
   }
 
-  /** Makes the images, starts the VM from a saved guest, and waits until every writer writes. */
-  static async open(lab: Lab, stock: ImageStock, layout: Layout): Promise<Scene> {
+  /** Makes the images, starts the VM, and waits until every writer writes. */
+  static async open(lab: Lab, stock: ImageStock, layout: Layout, hypervisor: Hypervisor): Promise<Scene> {
     const source = await lab.storage('source');
     const target = await lab.storage('target');
     const pristine = await lab.storage('pristine');
     const state = await lab.storage('state');
     const disks = await stock.make(layout, [source, pristine]);
-    const warm = disks.map(() => DISK_SIZE);
-    const vm = await lab.startVm({ name: 'torture', disks, style: layout.style, warm });
-    await vm.booted();
+    const trialVm = await hypervisor.start(lab, disks, layout);
+    const { vm } = trialVm;
     const writers = await Promise.all(
-      layout.writers.map(({ disk, ...options }) => vm.startWriter({ disk: disks[disk]?.id ?? '', ...options })),
+      layout.writers.map(({ disk, ...options }) => vm.startWriter({ disk: vm.disks[disk]?.id ?? '', ...options })),
     );
-    return new Scene(lab, vm, writers, { source, target, pristine, state });
+    return new Scene(lab, trialVm, writers, { source, target, pristine, state });
   }
 
   /**

@@ -8,6 +8,7 @@ import type { MigrationPlan } from '../../src/migration/index.ts';
 import { Lab, qemuBuilds } from '../index.ts';
 import { type Choices, choose } from './choices.ts';
 import { ImageStock, type Layout } from './layout.ts';
+import { PLAIN_QEMU } from './plain-qemu.ts';
 import { report } from './results.ts';
 import { runTrials } from './run-trials.ts';
 import type { Scene } from './scene.ts';
@@ -46,6 +47,7 @@ describe.each(builds)('QEMU $version ($label)', (build) => {
 /** Two disks, each of a single image, that are written to all the time. */
 const layout: Layout = {
   style: 'blockdev',
+  persistent: false,
   disks: (['qcow2', 'raw'] as const).map((format, n) => ({
     images: [{ name: `disk${n}.${format}`, format, clusters: {}, fill: 20, seed: 1 }],
     options: {},
@@ -66,7 +68,7 @@ describe('a trial has teeth', () => {
 
   const trial = async (choices: Partial<Choices>, beforeRecovery: Tampering['beforeRecovery']): Promise<TrialResult> =>
     await runTrial(
-      { build: lab.build, stock, evidence: join(lab.folder, 'evidence') },
+      { build: lab.build, stock, hypervisor: PLAIN_QEMU, evidence: join(lab.folder, 'evidence') },
       { ...choose(1), layout, request, gcBefore: false, attempts: [{ way: 'recover' }], ...choices },
       { ...(beforeRecovery && { beforeRecovery }) },
     );

@@ -4,13 +4,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../src/base/index.ts';
 import { Journal } from '../../src/journal/index.ts';
 import { childCommand } from '../migration-process.ts';
-import { Lab, type LabVm, type QemuBuild } from '../index.ts';
-import type { Blow, Choices, RequestChoice } from './choices.ts';
+import { Lab, type QemuBuild } from '../index.ts';
+import type { Choices, RequestChoice } from './choices.ts';
 import type { ImageStock } from './layout.ts';
-import { type End, findInVm, findLitter, findProcesses, lookBefore } from './litter.ts';
+import { type End, filesOf, findLitter, findProcesses, litterInGuest } from './litter.ts';
 import { Manager } from './manager.ts';
 import { endOf, recover } from './recovery.ts';
 import { Scene } from './scene.ts';
+import { lifeOf, strike } from './strike.ts';
+import type { Hypervisor, TrialVm } from './trial-vm.ts';
 
 export interface TrialResult {
   readonly seed: number;
@@ -35,6 +37,7 @@ export interface TrialResult {
 export interface Bench {
   readonly build: QemuBuild;
   readonly stock: ImageStock;
+  readonly hypervisor: Hypervisor;
   /** Takes a folder for each trial that fails. */
   readonly evidence: string;
 }
@@ -47,23 +50,27 @@ export interface Tampering {
 
 /** No step of a trial takes longer, but on a machine that is much too busy. */
 const LIMIT_MS = 400_000;
-/** A guest that turns itself off does so in a second; one whose I/O is held may not. */
-const OFF_WITHIN_MS = 5000;
+
+/** What a trial has made so far; all of it is evidence when it fails. */
+interface Doings {
+  readonly managers: Manager[];
+  trialVm?: TrialVm;
+}
 
 /** One migration, killed and recovered. @throws Error when it did not come to an end; the evidence is kept then, too */
 export async function runTrial(bench: Bench, choices: Choices, tampering: Tampering = {}): Promise<TrialResult> {
   await using lab = await Lab.open({ name: 'torture', build: bench.build });
-  const managers: Manager[] = [];
+  const doings: Doings = { managers: [] };
   const limit = new AbortController();
   try {
     const late = sleep(LIMIT_MS, undefined, { signal: limit.signal, ref: false }).then(() => {
       throw new Error(`no end after ${LIMIT_MS / 1000} s`);
     });
-    const result = await Promise.race([inLab(lab, bench, choices, managers, tampering), late]);
-    if (result.lost > 0 || result.litter.length > 0) await keep(lab, bench, choices, managers, result);
+    const result = await Promise.race([inLab(lab, bench, choices, doings, tampering), late]);
+    if (result.lost > 0 || result.litter.length > 0) await keep(lab, bench, choices, doings, result);
     return result;
   } catch (error) {
-    const folder = await keep(lab, bench, choices, managers, { error: messageOf(error) });
+    const folder = await keep(lab, bench, choices, doings, { error: messageOf(error) });
     throw new Error(`${messageOf(error)}; see ${folder}`, { cause: error });
   } finally {
     limit.abort();
@@ -72,39 +79,42 @@ export async function runTrial(bench: Bench, choices: Choices, tampering: Tamper
 
 async function inLab(
   lab: Lab,
-  { stock }: Bench,
+  { stock, hypervisor }: Bench,
   choices: Choices,
-  managers: Manager[],
+  doings: Doings,
   { beforeRecovery }: Tampering,
 ): Promise<TrialResult> {
   const began = performance.now();
-  const scene = await Scene.open(lab, stock, choices.layout);
-  const { vm, writers, stateDir } = scene;
-  const before = await lookBefore(scene);
-  const life = lifeOf(vm);
+  const scene = await Scene.open(lab, stock, choices.layout, hypervisor);
+  const { trialVm, writers, stateDir } = scene;
+  doings.trialVm = trialVm;
+  const before = await filesOf(scene);
+  const life = lifeOf(trialVm);
   const migrate = migrateArguments(scene, choices.request);
 
   const manager = begin(scene, choices, migrate);
-  managers.push(manager);
+  doings.managers.push(manager);
   await manager.until(choices.moment);
   if (!manager.running && ((await manager.ended) ?? 0) !== 0)
     throw new Error('nobody was killed, and it failed all the same');
   const phase = phaseOf(choices, manager);
   await strike(choices.blow, manager, life);
+  await manager.ended;
   await beforeRecovery?.(scene);
 
-  const commands = await recover(scene, choices, migrate, life, managers);
+  const commands = await recover(scene, choices, migrate, life, doings.managers);
   const end = endOf(stateDir);
+  const images = imagesAfter(scene, end);
   const litter = await findLitter(scene, before, end);
-  if (life.alive()) {
-    // It writes on, and nothing is held.
-    await Promise.all(writers.map((writer) => writer.advanced(2)));
-    litter.push(...(await findInVm(vm, before, end)));
-    await Promise.all(writers.map((writer) => writer.stop()));
-    await life.kill();
-  } else await Promise.all(writers.map((writer) => writer.stop()));
+  const alive = life.alive();
+  // It writes on, and nothing is held.
+  if (alive) await Promise.all(writers.map((writer) => writer.advanced(2)));
+  litter.push(...(await trialVm.litter({ alive, images, back: end.outcome === 'rolled-back' })));
+  if (alive) litter.push(...(await litterInGuest(trialVm.vm)));
+  await Promise.all(writers.map((writer) => writer.stop()));
+  await life.kill();
   litter.push(...(await findProcesses(lab.folder, [process.pid])));
-  const checks = await scene.check(imagesAfter(scene, end));
+  const checks = await scene.check(images);
   return {
     seed: choices.seed,
     killed: choices.blow.dies,
@@ -119,32 +129,12 @@ async function inLab(
   };
 }
 
-interface Life {
-  alive(): boolean;
-  kill(): Promise<void>;
-  turnOff(): Promise<void>;
-}
-
-function lifeOf(vm: LabVm): Life {
-  let alive = true;
-  void vm.exited.then(() => (alive = false));
-  return {
-    alive: () => alive,
-    kill: () => vm.kill(),
-    turnOff: async () => {
-      await Promise.race([vm.stop(), sleep(OFF_WITHIN_MS)]);
-      await vm.kill();
-    },
-  };
-}
-
-function migrateArguments({ vm, target, stateDir }: Scene, request: RequestChoice): string[] {
+function migrateArguments({ trialVm, target, stateDir }: Scene, request: RequestChoice): string[] {
   const { verify, fold, keepSource, leaveLink, bandwidth, mirrorServer } = request;
   return [
     'migrate',
     '--yes',
-    '--qmp',
-    vm.qmpPath,
+    ...trialVm.named,
     '--to',
     target,
     '--state-dir',
@@ -159,50 +149,19 @@ function migrateArguments({ vm, target, stateDir }: Scene, request: RequestChoic
 }
 
 /** One that is to kill itself is a process of the lab; else it is the command. */
-function begin({ vm, target, stateDir }: Scene, { moment, request }: Choices, migrate: readonly string[]): Manager {
+function begin(
+  { trialVm, target, stateDir }: Scene,
+  { moment, request }: Choices,
+  migrate: readonly string[],
+): Manager {
   if (moment.kind !== 'exact') return Manager.blockferry(...migrate);
   const { death } = moment;
-  return new Manager(childCommand({ qmpPath: vm.qmpPath, stateDir, request: { ...request, to: target }, death }));
+  return new Manager(childCommand({ ...trialVm.address, stateDir, request: { ...request, to: target }, death }));
 }
 
 function phaseOf({ moment }: Choices, manager: Manager): string {
   if (!manager.running && moment.kind !== 'exact') return 'after the end';
   return moment.kind === 'exact' ? `${moment.death.step} (${moment.death.when})` : manager.step;
-}
-
-async function strike(blow: Blow, manager: Manager, vm: Life): Promise<void> {
-  switch (blow.dies) {
-    case 'manager':
-      manager.kill();
-      break;
-    case 'QEMU':
-      await vm.kill();
-      break;
-    case 'both': {
-      const gone = vm.kill();
-      manager.kill();
-      await gone;
-      break;
-    }
-    case 'manager, then QEMU':
-      manager.kill();
-      await sleep(blow.gap);
-      await vm.kill();
-      break;
-    case 'QEMU, then manager':
-      await vm.kill();
-      await sleep(blow.gap);
-      manager.kill();
-      break;
-    case 'guest off, then manager': {
-      const off = vm.turnOff();
-      await sleep(blow.gap);
-      manager.kill();
-      await off;
-      break;
-    }
-  }
-  await manager.ended;
 }
 
 /** The images that hold the disks now. */
@@ -219,7 +178,7 @@ async function keep(
   lab: Lab,
   { evidence }: Bench,
   choices: Choices,
-  managers: readonly Manager[],
+  { managers, trialVm }: Doings,
   result: object,
 ): Promise<string> {
   const folder = join(evidence, `seed-${choices.seed}`);
@@ -231,6 +190,7 @@ async function keep(
   }).catch((error: unknown) => writeFile(join(folder, 'not-copied'), messageOf(error)));
   const said = managers.flatMap((manager) => [...manager.said, '']);
   await writeFile(join(folder, 'said'), said.join('\n'));
+  if (trialVm) await writeFile(join(folder, 'vm'), await trialVm.evidence().catch(messageOf));
   await writeFile(join(folder, 'events'), events(join(lab.folder, 'state')));
   await writeFile(join(folder, 'trial.json'), JSON.stringify({ choices, result }, undefined, 2));
   return folder;

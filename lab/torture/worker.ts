@@ -1,12 +1,16 @@
 /** A process that runs one trial after another, as `runTrials` asks: so that trials side by side do not delay each other's kills. */
 import { messageOf } from '../../src/base/index.ts';
 import { Lab, type QemuBuild } from '../index.ts';
-import { choose } from './choices.ts';
+import { choose, type Driver } from './choices.ts';
 import { ImageStock } from './layout.ts';
-import { runTrial, type TrialResult } from './trial.ts';
+import { LibvirtHost } from './libvirt-host.ts';
+import { PLAIN_QEMU } from './plain-qemu.ts';
+import { type Bench, runTrial, type TrialResult } from './trial.ts';
 
 export interface Order {
   readonly build: QemuBuild;
+  /** Default QMP. */
+  readonly driver?: Driver;
   readonly evidence: string;
   readonly seed: number;
   /** How many disks the VM may have; default: that of `choose`. */
@@ -16,16 +20,20 @@ export interface Order {
 /** A trial that did not come to its end has only the reason. */
 export type Answer = TrialResult | { readonly seed: number; readonly failure: string };
 
-let stock: Promise<ImageStock> | undefined;
+let bench: Promise<Bench> | undefined;
 
-async function makeStock(build: QemuBuild): Promise<ImageStock> {
-  return new ImageStock(await Lab.open({ name: 'images', build }));
+/** What all trials of this process use. */
+async function makeBench({ build, evidence, driver }: Order): Promise<Bench> {
+  const lab = await Lab.open({ name: 'bench', build });
+  const hypervisor = driver === 'libvirt' ? await LibvirtHost.open(lab) : PLAIN_QEMU;
+  return { build, evidence, hypervisor, stock: new ImageStock(lab) };
 }
 
-async function answer({ build, evidence, seed, counts }: Order): Promise<Answer> {
+async function answer(order: Order): Promise<Answer> {
+  const { seed, driver, counts } = order;
   try {
-    stock ??= makeStock(build);
-    return await runTrial({ build, evidence, stock: await stock }, choose(seed, counts));
+    bench ??= makeBench(order);
+    return await runTrial(await bench, choose(seed, { ...(driver && { driver }), ...(counts && { counts }) }));
   } catch (error) {
     return { seed, failure: messageOf(error) };
   }

@@ -1,0 +1,149 @@
+import { chmod } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { run } from '../../src/base/index.ts';
+import { parseDomain } from '../../src/vm/libvirt/domain-xml.ts';
+import type { ImageToRead } from '../chain-reader.ts';
+import { type Lab, type LabDisk, LabDomain, LabLibvirtd, type LabVm } from '../index.ts';
+import type { Layout } from './layout.ts';
+import { litterInQemu } from './litter-in-qemu.ts';
+import type { Hypervisor, TrialVm } from './trial-vm.ts';
+
+/** Not root, so that an image that libvirt has not given to its QEMU cannot be opened. */
+const QEMU_USER = 65_534;
+
+/** A libvirtd of the lab, which runs the VMs of one trial after another. virsh looks at them, not the client that is tried. */
+export class LibvirtHost implements Hypervisor {
+  readonly #daemon: LabLibvirtd;
+  #started = 0;
+
+  private constructor(daemon: LabLibvirtd) {
+    this.#daemon = daemon;
+  }
+
+  /** Starts it; it ends with the lab. */
+  static async open(lab: Lab): Promise<LibvirtHost> {
+    return new LibvirtHost(await LabLibvirtd.start(lab, { user: `+${QEMU_USER}` }));
+  }
+
+  async start(lab: Lab, disks: readonly LabDisk[], { persistent }: Layout): Promise<TrialVm> {
+    await chmod(lab.folder, 0o755);
+    this.#started += 1;
+    // A name of its own for each: libvirt's log of it has one trial.
+    const name = `torture-${process.pid}-${this.#started}`;
+    const named = disks.map((disk, n): LabDisk => ({ ...disk, id: `vd${'abcd'[n]}` }));
+    const trialVm = new DomainVm(
+      await LabDomain.start(lab, this.#daemon, { name, disks: named, persistent }),
+      persistent,
+    );
+    lab.defer(() => trialVm[Symbol.asyncDispose]());
+    await trialVm.vm.booted();
+    return trialVm;
+  }
+}
+
+class DomainVm implements TrialVm, AsyncDisposable {
+  readonly vm: LabVm;
+  readonly named: TrialVm['named'];
+  readonly address: TrialVm['address'];
+  readonly #domain: LabDomain;
+  readonly #persistent: boolean;
+
+  constructor(domain: LabDomain, persistent: boolean) {
+    const { vm, name, daemon } = domain;
+    this.vm = vm;
+    this.named = [name, '--connect', daemon.uri()];
+    this.address = { qmpPath: '', domain: { uri: daemon.uri(), name } };
+    this.#domain = domain;
+    this.#persistent = persistent;
+  }
+
+  async killDaemon(): Promise<void> {
+    await this.#domain.daemon.kill();
+    await this.#domain.daemon.untilReady();
+  }
+
+  async litter({ alive, images }: Parameters<TrialVm['litter']>[0]): Promise<string[]> {
+    if (alive) return [...(await this.#litterOfLive(images)), ...(await this.#litterOfDefinition(images))];
+    const { status } = await this.#ask('dominfo', this.#domain.name);
+    if (!this.#persistent) return status === 0 ? ['libvirt knows the domain still'] : [];
+    return [...(await this.#litterOfDefinition(images)), ...(await this.#litterOfStart(images))];
+  }
+
+  async #litterOfLive(images: readonly ImageToRead[]): Promise<string[]> {
+    const { name } = this.#domain;
+    const xml = await this.#virsh('dumpxml', name);
+    const snapshots = (await this.#virsh('snapshot-list', '--name', name)).trim();
+    return [
+      ...differences('the running domain', xml, images),
+      ...['<mirror', '<iotune'].filter((tag) => xml.includes(tag)).map((tag) => `${tag}> in the running domain`),
+      ...(snapshots === '' ? [] : [`snapshots ${snapshots}`]),
+      ...(await litterInQemu((command) => this.#execute(command))),
+    ];
+  }
+
+  async #litterOfDefinition(images: readonly ImageToRead[]): Promise<string[]> {
+    if (!this.#persistent) return [];
+    const xml = await this.#virsh('dumpxml', '--inactive', this.#domain.name);
+    return differences('the definition', xml, images);
+  }
+
+  /** That it starts from these images, too; nothing is written to them. */
+  async #litterOfStart(images: readonly ImageToRead[]): Promise<string[]> {
+    const { name } = this.#domain;
+    const { status, stderr } = await this.#ask('start', '--paused', name);
+    if (status !== 0) return [`it does not start: ${stderr.trim()}`];
+    const litter = differences('the domain that was started again', await this.#virsh('dumpxml', name), images);
+    await this.#virsh('destroy', name);
+    return litter;
+  }
+
+  async #execute(command: string): Promise<unknown> {
+    const { name } = this.#domain;
+    const text = await this.#virsh('qemu-monitor-command', name, JSON.stringify({ execute: command }));
+    return (JSON.parse(text) as { readonly return: unknown }).return;
+  }
+
+  async evidence(): Promise<string> {
+    const { name, daemon } = this.#domain;
+    const said: string[] = [];
+    for (const args of [
+      ['dumpxml', name],
+      ['dumpxml', '--inactive', name],
+      ['domstate', '--reason', name],
+    ]) {
+      const { stdout, stderr } = await this.#ask(...args);
+      said.push(`$ virsh ${args.join(' ')}`, stdout, stderr);
+    }
+    said.push('the log of its QEMU:', await this.vm.qemuLog(), 'what libvirtd printed:', await daemon.log());
+    return said.join('\n');
+  }
+
+  /** libvirt knows it no more. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { name } = this.#domain;
+    await this.#ask('destroy', name);
+    if (this.#persistent) await this.#ask('undefine', name);
+  }
+
+  async #virsh(...args: string[]): Promise<string> {
+    return (await run('virsh', ['-q', '-c', this.#domain.daemon.uri(), ...args])).stdout;
+  }
+
+  async #ask(...args: string[]): Promise<Awaited<ReturnType<typeof run>>> {
+    return await run('virsh', ['-q', '-c', this.#domain.daemon.uri(), ...args], { accept: [0, 1] });
+  }
+}
+
+/** Where a domain's XML names other images for its disks, or another format for one of them. */
+function differences(what: string, xml: string, images: readonly ImageToRead[]): string[] {
+  const { disks } = parseDomain(xml);
+  return images.flatMap(({ path, format }, n) => {
+    const [found, ...below] = disks[n]?.images ?? [];
+    const same = found?.path === path && found.format === format;
+    const elsewhere = below.filter((image) => dirname(image.filename) !== dirname(path));
+    return [
+      ...(same ? [] : [`${what} has ${found?.path} (${found?.format}) and not ${path} (${format})`]),
+      ...elsewhere.map(({ filename }) => `${what} has ${filename} below ${path}`),
+    ];
+  });
+}
