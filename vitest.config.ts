@@ -11,7 +11,7 @@ const ALONE = [
   '{src/cli,src/vm}/**/*.integ.ts',
   'setup/package.integ.ts',
   // The libvirtds of a host have folders in common.
-  'src/**/*libvirt*.integ.ts',
+  '{src,lab/torture}/**/*libvirt*.integ.ts',
   '{src/libvirt,src/snapshots,lab/conformance}/**/*.integ.ts',
 ];
 

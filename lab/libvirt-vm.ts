@@ -144,7 +144,7 @@ function domainXml({ name, disks, extraXml = '' }: LibvirtVmOptions, guest: Gues
   );
   const channels = guest.writers.map(
     (file, index) => `
-    <channel type='file'><source path='${file}'/><target type='virtio' name='blockferry.writer${index}'/></channel>`,
+    <channel type='file'><source path='${file}' append='on'/><target type='virtio' name='blockferry.writer${index}'/></channel>`,
   );
   return `<domain type='qemu'>
   <name>${escaped(name)}</name>
