@@ -1,8 +1,12 @@
 /**
- * `npm run torture -- [--trials N] [--seed S] [--jobs N] [--qemu PATH | --build LABEL] [--results FILE] [--evidence DIR]`:
- * migrations of real guests in which the manager, QEMU or both are killed at a random moment; then one command, sometimes
- * killed as well, has to bring the disks to where they were or to where they were going, with every acknowledged write and
- * with nothing left over.
+ * `npm run torture -- [--trials N] [--seed S] [--jobs N] [--qemu PATH | --build LABEL | --libvirt] [--results FILE]
+ * [--evidence DIR]`: migrations of real guests in which the manager, QEMU or both are killed at a random moment; then one
+ * command, sometimes killed as well, has to bring the disks to where they were or to where they were going, with every
+ * acknowledged write and with nothing left over.
+ *
+ * With --libvirt the VMs are domains of a libvirtd of the lab, defined or transient, and libvirtd dies as well, alone or with
+ * the others; it is started again before anybody recovers. The running domain and its definition must then name the right
+ * images, and a defined domain whose QEMU is gone must start from them. As root.
  *
  * Trial S + n has the seed S + n, which repeats all that is chosen. With --results each trial is added to a file, those that
  * are in it for the same QEMU and the same sources are not run again, and the sums are over all of them: a long run can be
