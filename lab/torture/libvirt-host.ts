@@ -62,6 +62,15 @@ class DomainVm implements TrialVm, AsyncDisposable {
     await this.#domain.daemon.untilReady();
   }
 
+  /**
+   * libvirtd 9.0 forgets a domain (`unknown mirror job type ''`) when it is started again and was killed while a copy or
+   * commit was being concluded: it had written the mirror down, and not what kind it is.
+   */
+  async isForgotten(): Promise<boolean> {
+    const { status, stdout } = await this.#ask('domstate', this.#domain.name);
+    return status !== 0 || stdout.trim() === 'shut off';
+  }
+
   async litter({ alive, images }: Parameters<TrialVm['litter']>[0]): Promise<string[]> {
     if (alive) return [...(await this.#litterOfLive(images)), ...(await this.#litterOfDefinition(images))];
     const { status } = await this.#ask('dominfo', this.#domain.name);

@@ -35,7 +35,7 @@ async function trial(
   choices: Pick<Choices, 'moment' | 'blow'>,
   tampering: Tampering = {},
 ): Promise<TrialResult> {
-  const request = { verify: true, fold: true, keepSource: false, leaveLink: false, bandwidth: 0 };
+  const request = { verify: true, fold: true, keepSource: false, leaveLink: false, bandwidth: 0, mirrorServer: true };
   const rest = { layout: { ...layout, persistent }, request, gcBefore: false, attempts: [{ way: 'recover' }] as const };
   return await runTrial(bench, { ...choose(1, { driver: 'libvirt' }), ...rest, ...choices }, tampering);
 }

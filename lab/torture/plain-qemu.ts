@@ -33,6 +33,10 @@ class PlainVm implements TrialVm {
     return Promise.reject(new Error('there is no daemon'));
   }
 
+  isForgotten(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
   async litter({ alive, back }: Parameters<TrialVm['litter']>[0]): Promise<string[]> {
     if (!alive) return [];
     const nodes = (await traces(this.vm, [])).nodes.join(', ');

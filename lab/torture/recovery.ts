@@ -28,6 +28,10 @@ export async function recover(
     commands.push('gc');
   }
   for (const { way: chosen, killed } of attempts) {
+    if (await life.isForgotten()) {
+      commands.push('end of a QEMU that libvirtd has forgotten');
+      await life.kill();
+    }
     const way = possible(chosen, scene.stateDir, life.alive());
     const manager = Manager.blockferry(
       ...(way === 'migrate' ? migrate : [...argumentsOf(way, scene.stateDir), ...state]),

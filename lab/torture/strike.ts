@@ -12,6 +12,8 @@ export interface Life {
   kill(): Promise<void>;
   turnOff(): Promise<void>;
   killDaemon(): Promise<void>;
+  /** Whether a person has to end its QEMU: the daemon does not know that it runs. */
+  isForgotten(): Promise<boolean>;
 }
 
 export function lifeOf(trialVm: TrialVm): Life {
@@ -26,6 +28,7 @@ export function lifeOf(trialVm: TrialVm): Life {
       await vm.kill();
     },
     killDaemon: () => trialVm.killDaemon(),
+    isForgotten: async () => alive && (await trialVm.isForgotten()) && alive,
   };
 }
 

@@ -18,6 +18,8 @@ export interface TrialVm {
   readonly address: Pick<ChildOrder, 'qmpPath' | 'domain'>;
   /** kill -9 of the daemon that runs it. It is started again at once; resolves when it answers. */
   killDaemon(): Promise<void>;
+  /** Whether the daemon knows nothing of it any more, although its QEMU runs: a matter for a person. */
+  isForgotten(): Promise<boolean>;
   /**
    * What is wrong with it after a migration, in words: jobs, nodes that nothing stands on, a definition that names other images.
    * @param images the images that hold its disks now
