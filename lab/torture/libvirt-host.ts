@@ -1,10 +1,9 @@
 import { chmod } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { run } from '../../src/base/index.ts';
-import { parseDomain } from '../../src/vm/libvirt/domain-xml.ts';
 import type { ImageToRead } from '../chain-reader.ts';
 import { type Lab, type LabDisk, LabDomain, LabLibvirtd, type LabVm } from '../index.ts';
 import type { Layout } from './layout.ts';
+import { wrongImages } from './wrong-images.ts';
 import { litterInQemu } from './litter-in-qemu.ts';
 import type { Hypervisor, TrialVm } from './trial-vm.ts';
 
@@ -83,7 +82,7 @@ class DomainVm implements TrialVm, AsyncDisposable {
     const xml = await this.#virsh('dumpxml', name);
     const snapshots = (await this.#virsh('snapshot-list', '--name', name)).trim();
     return [
-      ...differences('the running domain', xml, images),
+      ...wrongImages('the running domain', xml, images),
       ...['<mirror', '<iotune'].filter((tag) => xml.includes(tag)).map((tag) => `${tag}> in the running domain`),
       ...(snapshots === '' ? [] : [`snapshots ${snapshots}`]),
       ...(await litterInQemu((command) => this.#execute(command))),
@@ -93,7 +92,7 @@ class DomainVm implements TrialVm, AsyncDisposable {
   async #litterOfDefinition(images: readonly ImageToRead[]): Promise<string[]> {
     if (!this.#persistent) return [];
     const xml = await this.#virsh('dumpxml', '--inactive', this.#domain.name);
-    return differences('the definition', xml, images);
+    return wrongImages('the definition', xml, images);
   }
 
   /** That it starts from these images, too; nothing is written to them. */
@@ -101,7 +100,7 @@ class DomainVm implements TrialVm, AsyncDisposable {
     const { name } = this.#domain;
     const { status, stderr } = await this.#ask('start', '--paused', name);
     if (status !== 0) return [`it does not start: ${stderr.trim()}`];
-    const litter = differences('the domain that was started again', await this.#virsh('dumpxml', name), images);
+    const litter = wrongImages('the domain that was started again', await this.#virsh('dumpxml', name), images);
     await this.#virsh('destroy', name);
     return litter;
   }
@@ -141,18 +140,4 @@ class DomainVm implements TrialVm, AsyncDisposable {
   async #ask(...args: string[]): Promise<Awaited<ReturnType<typeof run>>> {
     return await run('virsh', ['-q', '-c', this.#domain.daemon.uri(), ...args], { accept: [0, 1] });
   }
-}
-
-/** Where a domain's XML names other images for its disks, or another format for one of them. */
-function differences(what: string, xml: string, images: readonly ImageToRead[]): string[] {
-  const { disks } = parseDomain(xml);
-  return images.flatMap(({ path, format }, n) => {
-    const [found, ...below] = disks[n]?.images ?? [];
-    const same = found?.path === path && found.format === format;
-    const elsewhere = below.filter((image) => dirname(image.filename) !== dirname(path));
-    return [
-      ...(same ? [] : [`${what} has ${found?.path} (${found?.format}) and not ${path} (${format})`]),
-      ...elsewhere.map(({ filename }) => `${what} has ${filename} below ${path}`),
-    ];
-  });
 }
