@@ -1,10 +1,11 @@
 import type { Journal } from '../journal/index.ts';
 import { isFerryError } from '../base/index.ts';
-import { type Migration, type MigrationDeps, type Outcome, recoverOffline } from '../migration/index.ts';
+import type { Migration, MigrationDeps, Outcome } from '../migration/index.ts';
 import type { VirtualMachine } from '../vm/index.ts';
 import type { Cli } from './cli.ts';
 import { endingResult } from './exit-status.ts';
 import { Interrupts } from './interrupts.ts';
+import { recoverDisks } from './recover-disks.ts';
 import type { CommandResult } from './terminal/renderer.ts';
 
 /** What a migration needs, with everything that happens going to the renderer. */
@@ -41,7 +42,7 @@ export async function drive(
 /**
  * Drives it while signals and Ctrl-C mean what they mean for a migration. Where the VM ends meanwhile, its disks are brought
  * to where it can be started from at once: every moment counts until somebody starts it again.
- * @throws what `recoverOffline` throws
+ * @throws what `recoverDisks` throws
  */
 export async function runToEnd(cli: Cli, journal: Journal, migration: Migration): Promise<Outcome> {
   const { renderer, surroundings, interactive } = cli;
@@ -50,7 +51,7 @@ export async function runToEnd(cli: Cli, journal: Journal, migration: Migration)
   renderer.note(outcome.cause.message);
   // Recovery is another way to drive it, and there is one driver at a time.
   await migration[Symbol.asyncDispose]();
-  return await recoverOffline(migration.plan.id, { journal, onEvent: (event) => renderer.event(event) });
+  return await recoverDisks(cli, journal, migration.plan);
 
   async function interruptible(): Promise<Outcome> {
     using _ = new Interrupts(migration.control, renderer, interactive ? surroundings.stdin : undefined);

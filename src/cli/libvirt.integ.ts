@@ -121,4 +121,15 @@ describe('a persistent VM whose QEMU dies', () => {
     expect(await virsh('domblklist', 'dies')).toContain(join(here.source, 'a.raw'));
     await virsh('destroy', 'dies');
   });
+
+  test('while blockferry drives: it goes back by itself, and the definition names the source', async () => {
+    const here = await place('dies2', true, 'raw');
+    const options = ['--to', here.target, '--bwlimit', '512k', '--yes', '--json', '--connect', daemon.uri()];
+    const migration = Blockferry.start('migrate', 'dies2', ...options, ...here.common);
+    await copying(migration);
+    await here.domain.vm.kill();
+    await migration.ended;
+    expect(find(migration.lines, 'result')).toMatchObject({ outcome: 'rolled-back' });
+    expect(await virsh('domblklist', 'dies2', '--inactive')).toContain(join(here.source, 'a.raw'));
+  });
 });

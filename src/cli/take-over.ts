@@ -1,19 +1,13 @@
 import { hostname } from 'node:os';
 import { ferryError, isFerryError, messageOf } from '../base/index.ts';
 import { Journal, type Migration as JournalRow, stateDirectory } from '../journal/index.ts';
-import {
-  Migration,
-  type MigrationDeps,
-  type MigrationPlan,
-  type OfflineDeps,
-  type Outcome,
-  recoverOffline,
-} from '../migration/index.ts';
+import { Migration, type MigrationDeps, type MigrationPlan } from '../migration/index.ts';
 import { isOfThisBoot, loadLibvirt, processExists, QemuVm, type VirtualMachine } from '../vm/index.ts';
 import type { Cli } from './cli.ts';
 import { drive, migrationDeps } from './drive.ts';
 import { endingResult } from './exit-status.ts';
 import { parseQmpAddress } from './qmp-address.ts';
+import { isLibvirtUri, recoverDisks } from './recover-disks.ts';
 import type { CommandResult } from './terminal/renderer.ts';
 
 /** A monitor that answers does so in milliseconds; one that somebody holds never does. */
@@ -23,12 +17,13 @@ const GREET_WITHIN_MS = 10_000;
  * Goes on with a migration that nobody drives, in the foreground; where its QEMU is gone, brings the disks to where the VM
  * can be started from.
  * @param way `rolled-back`: undo it; `done`: wherever it was going
- * @throws FerryError VM_GONE, VM_REPLACED, OTHER_HOST, TOO_LATE; what `Migration.takeOver` and `recoverOffline` throw
+ * @throws FerryError VM_GONE, VM_REPLACED, OTHER_HOST, TOO_LATE; what `Migration.takeOver` and `recoverDisks` throw
  */
 export async function takeOver(cli: Cli, id: string, way: 'done' | 'rolled-back'): Promise<CommandResult> {
   using journal = Journal.open(stateDirectory(cli.options.stateDir));
   const row = journal.migration(id);
   if (!(await isAlive(row))) {
+    cli.renderer.begin(row.plan as MigrationPlan);
     const { result, error } = endingResult(row, await recoverDisks(cli, journal, row), way);
     if (error) cli.renderer.error(error, cli);
     return result;
@@ -51,17 +46,6 @@ export async function isAlive({ id, vm }: JournalRow): Promise<boolean> {
   throw ferryError('OTHER_HOST', { id, vm: vm.name, host: vm.host, here });
 }
 
-/** The VM has ended, or died: its disks are brought to where it can be started from. */
-export async function recoverDisks(cli: Cli, journal: Journal, { id, plan, vm }: JournalRow): Promise<Outcome> {
-  cli.renderer.begin(plan as MigrationPlan);
-  const redefine: OfflineDeps['redefine'] = async (images) => {
-    const { redirectDefinition } = await loadLibvirt();
-    await redirectDefinition(vm.address, vm.uuid, images);
-  };
-  const onEvent = cli.renderer.event.bind(cli.renderer);
-  return await recoverOffline(id, { journal, onEvent, ...(isLibvirtUri(vm.address) && { redefine }) });
-}
-
 /** A migration that this process drives now, with its connection to the VM. */
 export interface Taken extends AsyncDisposable {
   readonly migration: Migration;
@@ -74,11 +58,6 @@ export async function take(cli: Cli, journal: Journal, row: JournalRow, deps: Pa
   const migration = rest.use(await Migration.takeOver(row.id, { ...migrationDeps(cli, journal, vm), ...deps }));
   const kept = rest.move();
   return { migration, [Symbol.asyncDispose]: () => kept.disposeAsync() };
-}
-
-/** The journal has the path of a monitor, or `HOST:PORT`; of a VM of libvirt it has the URI. */
-export function isLibvirtUri(address: string): boolean {
-  return /^[a-z][a-z0-9+]*:\/\//.test(address);
 }
 
 async function reconnect(cli: Cli, journal: Journal, { id, vm }: JournalRow): Promise<VirtualMachine> {

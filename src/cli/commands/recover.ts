@@ -5,7 +5,8 @@ import type { Action, Cli } from '../cli.ts';
 import { runToEnd } from '../drive.ts';
 import { asFerryError, endingResult, errorResult } from '../exit-status.ts';
 import { openJournal, unfinishedMigration } from '../open-journal.ts';
-import { isAlive, recoverDisks, take, type Taken } from '../take-over.ts';
+import { recoverDisks } from '../recover-disks.ts';
+import { isAlive, take, type Taken } from '../take-over.ts';
 import type { CommandResult } from '../terminal/renderer.ts';
 
 export interface RecoverOptions {
@@ -89,6 +90,7 @@ async function end(cli: Cli, journal: Journal, found: Found, back: boolean): Pro
         return { outcome: 'driven', exitStatus: EXIT.done, message: `${found.by} drives it, and it is left alone` };
       }
       case 'gone': {
+        cli.renderer.begin(row.plan as MigrationPlan);
         return ended(cli, row, await recoverDisks(cli, journal, row));
       }
       case 'taken': {

@@ -8,7 +8,7 @@ import type { Cli } from '../cli.ts';
 import { chooseMonitor, chooseVm } from '../find-vm.ts';
 import { openJournal } from '../open-journal.ts';
 import { parseQmpAddress } from '../qmp-address.ts';
-import { isLibvirtUri } from '../take-over.ts';
+import { isLibvirtUri } from '../recover-disks.ts';
 
 /** A monitor that answers does so in milliseconds; one that somebody holds never does. */
 const GREET_WITHIN_MS = 5000;
