@@ -106,14 +106,15 @@ function isPrepared({ request }: Run['plan']): boolean {
 /** Where the target does not answer, its files stay in the ledger. */
 async function removeOverlays(run: Run): Promise<void> {
   const { plan, host, ledger } = run;
-  await removeFromTarget(
-    run,
-    plan.disks.map(({ targetOverlay }) => targetOverlay),
-  );
+  // The source's first: a target that cannot be written any more ends this with an error.
   for (const { sourceOverlay } of plan.disks) {
     await host.removeFile(sourceOverlay);
     ledger.gone('file', sourceOverlay);
   }
+  await removeFromTarget(
+    run,
+    plan.disks.map(({ targetOverlay }) => targetOverlay),
+  );
 }
 
 /** An overlay that the VM has open holds data, whatever the journal says. */
