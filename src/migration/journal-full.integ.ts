@@ -13,7 +13,8 @@ test.skipIf(noMount)('a journal without space: everything stays as it is, and go
   await using lab = await Lab.open({ name: 'journal full' });
   const here = await BareVm.start(lab);
   await mkdir(here.stateDir, { mode: 0o700 });
-  await run('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=700', 'journal', here.stateDir]);
+  // The journal's write-ahead log takes more than a MiB before it is written back.
+  await run('mount', ['-t', 'tmpfs', '-o', 'size=2m,mode=700', 'journal', here.stateDir]);
   lab.defer(async () => {
     await run('umount', [here.stateDir]);
   });
@@ -22,7 +23,7 @@ test.skipIf(noMount)('a journal without space: everything stays as it is, and go
   // What is there is written whole or not at all, so it is filled with less and less.
   const full = await here.migrate('copy begun', async () => {
     await here.write('a', 7);
-    for (let size = 2 ** 20; size >= 512; size /= 2) {
+    for (let size = 2 ** 21; size >= 512; size /= 2) {
       await writeFile(ballast, Buffer.alloc(size), { flag: 'a' }).catch(() => undefined);
     }
   });
