@@ -3,9 +3,6 @@ import { checkChain } from '../../image/index.ts';
 import type { TargetChain } from '../../vm/index.ts';
 import type { Host } from '../host.ts';
 import type { MigrationPlan, PlannedCopy, PlannedDisk } from '../plan/plan.ts';
-import { isServed } from '../mirror-server.ts';
-import type { Run } from '../run.ts';
-import { requireAnswers, untilAnswering } from '../storage-answers.ts';
 import { dropMirrors, mirrorOf } from './mirror.ts';
 import type { Step } from './step.ts';
 
@@ -18,48 +15,32 @@ export const attach: Step = {
 
   look: () => Promise.resolve('open'),
 
-  intend(run) {
-    const { plan, ledger } = run;
-    for (const { id, nodes } of plan.disks) {
-      ledger.plan('node', nodes.base, 'target-chain', id);
-      if (isServed(run)) ledger.plan('node', nodes.mirrorFile, 'target-overlay-file', id);
-    }
+  intend({ plan, ledger }) {
+    for (const { id, nodes } of plan.disks) ledger.plan('node', nodes.base, 'target-chain', id);
   },
 
   async act(run) {
     const { plan, vm, ledger, host } = run;
-    await untilAnswering(run, 'target');
     for (const copy of plan.copies) await nameBacking(host, copy);
     for (const disk of plan.disks) await checkTarget(host, plan, disk);
-    await untilAnswering(run, 'target');
-    const nodes = openedNodes(run);
-    await vm.closeNodes(nodes);
-    await vm.openChains(plan.disks.map((disk) => chainOf(run, disk)));
-    ledger.made('node', ...nodes);
+    await vm.closeNodes(plan.disks.map(({ nodes }) => nodes.base));
+    await vm.openChains(plan.disks.map(chainOf));
+    ledger.made('node', ...plan.disks.map(({ nodes }) => nodes.base));
   },
 
   confirm: () => Promise.resolve(),
 
   async undo(run) {
-    const { vm, ledger } = run;
+    const { plan, vm, ledger } = run;
     await dropMirrors(run);
-    const nodes = openedNodes(run);
-    if (nodes.length > 0) await requireAnswers(run, 'target');
+    const nodes = plan.disks.map((disk) => disk.nodes.base);
     await vm.closeNodes(nodes);
     ledger.gone('node', ...nodes);
   },
 };
 
-/** The nodes of this step, by the ledger: each disk's chain, and, where its mirror is served, the mirror's file. */
-function openedNodes({ plan, ledger }: Run): readonly string[] {
-  const live = new Set(ledger.live('node'));
-  return plan.disks.flatMap(({ nodes }) => [nodes.base, nodes.mirrorFile]).filter((node) => live.has(node));
-}
-
-export function chainOf({ ledger }: Pick<Run, 'ledger'>, disk: PlannedDisk): TargetChain {
-  const { nodes, target, active } = disk;
-  const openFile = ledger.live('node').includes(nodes.mirrorFile);
-  return { mirror: mirrorOf(disk), openFile, node: nodes.base, path: target, format: active.format };
+export function chainOf(disk: PlannedDisk): TargetChain {
+  return { mirror: mirrorOf(disk), node: disk.nodes.base, path: disk.target, format: disk.active.format };
 }
 
 /** A copy is its source byte for byte, so its header may name a backing image on the source: it gets the target's. */
