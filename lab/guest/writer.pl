@@ -25,7 +25,7 @@ sub microseconds {
   return $seconds * 1000000 + int($nanoseconds / 1000);
 }
 
-# QEMU 9 and later can lose the interrupt of a disk on an I/O thread in `stop`: the request is done, and the guest does not learn
+# QEMU 8.2 and later can lose the interrupt of a disk on an I/O thread in `stop`: the request is done, and the guest does not learn
 # it. Where its queues have no event indices (lab/qemu-builds.ts) the next request makes up for it. Any other guest has one
 # soon; this one, which waits for its only write, has it from a process that reads a block twice a second.
 my $writer = $$;

@@ -174,7 +174,6 @@ describe('a migration', () => {
 });
 
 describe('on a terminal', () => {
-  // Keys meet what is drawn at that moment: it failed once in a run of all tests, and is tried again then.
   test('asks before it begins; Ctrl-C asks, and leaves or aborts', async () => {
     await using lab = await Lab.open({ name: 'cli pty' });
     const here = await scene(lab);

@@ -13,12 +13,17 @@ export async function recoverDisks(
   journal: Journal,
   { id, vm }: Pick<JournalRow, 'id' | 'vm'>,
 ): Promise<Outcome> {
-  const redefine: OfflineDeps['redefine'] = async (images) => {
-    const { redirectDefinition } = await loadLibvirt();
-    await redirectDefinition(vm.address, vm.uuid, images);
-  };
+  const redefine = isLibvirtUri(vm.address) && { redefine: redefining(vm.address, vm.uuid) };
   const onEvent = renderer.event.bind(renderer);
-  return await recoverOffline(id, { journal, onEvent, ...(isLibvirtUri(vm.address) && { redefine }) });
+  return await recoverOffline(id, { journal, onEvent, ...redefine });
+}
+
+/** What brings the definition of a VM of libvirt up to date; libvirt's code is loaded when that is called for. */
+export function redefining(uri: string, uuid: string): OfflineDeps['redefine'] & object {
+  return async (images) => {
+    const { redirectDefinition } = await loadLibvirt();
+    await redirectDefinition(uri, uuid, images);
+  };
 }
 
 /** The journal has the path of a monitor, or `HOST:PORT`; of a VM of libvirt it has the URI. */

@@ -65,7 +65,7 @@ export interface Disk {
   readonly shareable: boolean;
   /**
    * Its I/O is done by a thread of its own and its queues use event indices: QEMU may lose its interrupt when the VM is
-   * stopped (`losesInterrupts`), and no later one makes up for it. Default: no.
+   * stopped, and no later one makes up for it. Default: no.
    */
   readonly threaded?: boolean;
   readonly settings: NodeSettings;

@@ -4,6 +4,7 @@ import { describedDomain, type KeeperDeps } from '../../snapshots/index.ts';
 import { type LibvirtVm, loadLibvirt, processExists } from '../../vm/index.ts';
 import type { Cli } from '../cli.ts';
 import { openJournal } from '../open-journal.ts';
+import { redefining } from '../recover-disks.ts';
 
 /** What keeps the mirrored snapshot of a VM of libvirt. @param uri the libvirt that manages it */
 export function libvirtKeeper(
@@ -33,10 +34,7 @@ export function libvirtKeeper(
         await using vm = await connect();
         return await vm.mirrorChains();
       },
-      redefine: async (images) => {
-        const { redirectDefinition } = await loadLibvirt();
-        await redirectDefinition(uri, owner.uuid, images);
-      },
+      redefine: redefining(uri, owner.uuid),
     },
   };
 }

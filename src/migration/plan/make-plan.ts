@@ -298,7 +298,7 @@ function planNotes({ inventory, request, disks }: Survey): string[] {
  * QEMU tells a guest of what an I/O thread has done at the end of a batch since 8.2 (`defer_call` in `virtio_notify_irqfd`), and
  * `stop` may take the way to the guest away before that. Measured on 10.0.2; never seen on 7.2. No version is known to be mended.
  */
-export function losesInterrupts(version: string): boolean {
+function losesInterrupts(version: string): boolean {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   return major > 8 || (major === 8 && minor >= 2);
 }

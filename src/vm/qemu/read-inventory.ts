@@ -53,21 +53,16 @@ export async function readInventory(qmp: Monitor, { identity, started, absolute 
 }
 
 async function deviceFacts(qmp: Monitor, path: string): Promise<DeviceFacts> {
-  const [type, shareable] = await Promise.all(['type', 'share-rw'].map((name) => property(qmp, path, name)));
+  const names = ['type', 'share-rw', 'event_idx', 'parent_bus'];
+  const [type, shareable, eventIndices, bus] = await Promise.all(names.map((name) => property(qmp, path, name)));
   return {
     type: typeof type === 'string' ? type : '',
     shareable: shareable === true,
-    threaded: await isThreaded(qmp, await withQueues(qmp, path)),
+    threaded: await isThreaded(qmp, eventIndices === undefined && typeof bus === 'string' ? dirname(bus) : path),
   };
 }
 
-/** The device whose queues carry a disk's requests: the disk itself, or the controller whose bus it is on (virtio-scsi). */
-async function withQueues(qmp: Monitor, path: string): Promise<string> {
-  const bus = await property(qmp, path, 'parent_bus');
-  const controller = typeof bus === 'string' ? dirname(bus) : path;
-  return (await property(qmp, path, 'event_idx')) === undefined ? controller : path;
-}
-
+/** @param path the device whose queues carry the requests: the disk itself, or the controller whose bus it is on (virtio-scsi) */
 async function isThreaded(qmp: Monitor, path: string): Promise<boolean> {
   const names = ['iothread', 'iothread-vq-mapping', 'event_idx'];
   const [thread, threads, eventIndices] = await Promise.all(names.map((name) => property(qmp, path, name)));
