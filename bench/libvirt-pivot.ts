@@ -31,7 +31,7 @@ async function mirrored(lab: Lab, vm: LibvirtVm, disks: readonly LabDisk[], fold
     const job = formatJobName({ kind: 'copy', disk: id, from, to });
     mirrors.push({ disk: id, job, source: from, node: to, fileNode: to, path: to, base: path, settings });
   }
-  await vm.startMirrors(mirrors, () => undefined);
+  await vm.startMirrors(mirrors, () => Promise.resolve());
   const ids = mirrors.map(({ job }) => job);
   while (!(await vm.jobs(ids)).every(({ status }) => status === 'ready')) await vm.jobChange(ids, 200);
   return ids;
@@ -39,7 +39,7 @@ async function mirrored(lab: Lab, vm: LibvirtVm, disks: readonly LabDisk[], fold
 
 async function byBlockferry(vm: LibvirtVm, jobs: readonly string[]): Promise<number> {
   const began = performance.now();
-  await vm.hold(jobs, () => undefined);
+  await vm.hold(jobs, Number.POSITIVE_INFINITY, () => Promise.resolve());
   await vm.release();
   await vm.wake();
   return performance.now() - began;

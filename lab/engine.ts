@@ -33,6 +33,7 @@ export interface EngineOptions {
   /** Failures at exact moments. */
   readonly steps?: MigrationDeps['steps'];
   readonly clock?: Clock;
+  readonly onProgress?: MigrationDeps['onProgress'];
   /** Called before it runs and at each event; may abort, pause and so on. */
   readonly watch?: (migration: Migration, event: MigrationEvent | undefined) => void;
 }
@@ -43,6 +44,9 @@ export interface EngineResult {
   readonly events: readonly MigrationEvent[];
 }
 
+/** A busy machine without KVM may take long to drain a disk; tests of the limit set their own. */
+const MAX_HOLD_MS = 10_000;
+
 /**
  * Migrates disks of a lab's VM through the library, as the command line does.
  * @throws FerryError PLAN_REFUSED
@@ -51,7 +55,9 @@ export async function migrate(vm: Pick<LabVm, 'qmpPath'>, options: EngineOptions
   const { clock = systemClock } = options;
   await using qemu = await (options.connect?.() ?? QemuVm.connect({ path: vm.qmpPath }, { clock }));
   using journal = Journal.open(options.stateDir, { clock });
-  const result = makePlan(await takeSurvey(qemu, { ...DEFAULT_REQUEST, ...options.request }, clock));
+  const result = makePlan(
+    await takeSurvey(qemu, { ...DEFAULT_REQUEST, maxHoldMs: MAX_HOLD_MS, ...options.request }, clock),
+  );
   if (result.plan === undefined) throw planRefused(qemu.identity.name, result.refusals);
   const events: MigrationEvent[] = [];
   let migration: Migration | undefined;
@@ -60,6 +66,7 @@ export async function migrate(vm: Pick<LabVm, 'qmpPath'>, options: EngineOptions
     journal,
     clock,
     ...(options.steps && { steps: options.steps }),
+    ...(options.onProgress && { onProgress: options.onProgress }),
     onEvent: (event) => {
       events.push(event);
       if (migration) options.watch?.(migration, event);

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { constants, tmpdir } from 'node:os';
@@ -190,6 +190,7 @@ export class Lab implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const machine of this.#machines) machine.process.kill('SIGKILL');
     await Promise.all(this.#machines.map(async (machine) => await machine.exited));
+    endMirrorServers(this.folder);
     const failures: unknown[] = [];
     for (const cleanup of this.#cleanups.splice(0).reverse()) {
       try {
@@ -206,6 +207,7 @@ export class Lab implements AsyncDisposable {
   /** What can be done when the process ends now: kills the VMs and removes the folder. Deferred work is not done. */
   abandon(): void {
     for (const machine of this.#machines) machine.process.kill('SIGKILL');
+    endMirrorServers(this.folder);
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
@@ -217,6 +219,23 @@ async function checkSizes(qmpPath: string, sizes: readonly number[]): Promise<vo
   const real = drives.flatMap(({ inserted }) => (inserted ? [inserted.image['virtual-size']] : []));
   const [found, wanted] = [real, sizes].map((list) => list.toSorted((a, b) => a - b).join(', '));
   if (found !== wanted) throw new LabError(`the saved guest has disks of ${wanted} bytes, and the VM of ${found}`);
+}
+
+/** The mirror server of a migration outlives who started it, for somebody to go on with; of this lab nobody does. */
+function endMirrorServers(folder: string): void {
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    let commandLine = '';
+    try {
+      commandLine = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+      if (!commandLine.includes('--daemonize') || !commandLine.includes(`${folder}/`)) continue;
+      process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // It has ended by itself.
+      continue;
+    }
+    const sockets = /"path":"([^"]+)\/nbd\.sock"/.exec(commandLine)?.[1];
+    if (sockets !== undefined) rmSync(sockets, { recursive: true, force: true });
+  }
 }
 
 /** The images below the active one, nearest first. */

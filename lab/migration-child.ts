@@ -24,8 +24,8 @@ async function die(): Promise<never> {
 /** The VM, but for one method that is the last thing this process does, or nearly does. */
 function mortal(vm: VirtualMachine, { when }: Death): VirtualMachine {
   const last: Partial<VirtualMachine> = {
-    ...(when === 'half held' && { hold: (jobs, stop) => vm.hold(jobs.slice(0, 1), stop).then(die) }),
-    ...(when === 'held' && { hold: (jobs, stop) => vm.hold(jobs, stop).then(die) }),
+    ...(when === 'half held' && { hold: (jobs, limit, stop) => vm.hold(jobs.slice(0, 1), limit, stop).then(die) }),
+    ...(when === 'held' && { hold: (jobs, limit, stop) => vm.hold(jobs, limit, stop).then(die) }),
     ...(when === 'attached' && { attach: (chains) => vm.attach(chains).then(die) }),
     ...(when === 'recorded' && { release: die }),
     ...(when === 'half released' && { release: (jobs) => vm.release(jobs.slice(0, 1)).then(die) }),

@@ -23,6 +23,7 @@ export interface Stage {
   write(disk: string, block: number, value: number): Promise<void>;
 }
 
+const HOLD_MS = 10_000;
 const SETTINGS: NodeSettings = { direct: false, detectZeroes: 'off', discard: 'unmap' };
 
 /**
@@ -50,7 +51,7 @@ export async function conformityScript(stage: Stage): Promise<readonly string[]>
     }),
   );
   const chains = disks.map(({ id, name, format }, n): TargetChain => {
-    return { mirror: mirrors[n] as MirrorNode, node: `base-${id}`, path: `${target}/${name}`, format };
+    return { mirror: mirrors[n] as MirrorNode, openFile: false, node: `base-${id}`, path: `${target}/${name}`, format };
   });
   const folds = each(({ id }): FoldJob => ({ disk: id, job: `fold-${id}`, overlay: `dst-${id}`, base: `base-${id}` }));
   const known = ['node', 'src', 'dst', 'dstfile', 'base'].flatMap(ids);
@@ -79,6 +80,10 @@ export async function conformityScript(stage: Stage): Promise<readonly string[]>
       if (states.every(({ status }) => status !== 'created' && status !== 'running')) return;
       await vm.jobChange(of, 50);
     }
+  };
+  const cancel = async (of: readonly string[]): Promise<void> => {
+    await vm.cancel(of);
+    for (let left = await vm.dismiss(of); left.length > 0; left = await vm.dismiss(of)) await vm.jobChange(left, 50);
   };
   const startMirrors = (): Promise<void> =>
     does('the mirrors start', async () => {
@@ -125,12 +130,12 @@ export async function conformityScript(stage: Stage): Promise<readonly string[]>
   }
   await does('the chains are opened', () => vm.openChains(chains));
   await does('the chains are opened once more', () => vm.openChains(chains));
-  await does('the guest is held', () => vm.hold(ids('mirror'), noStop));
+  await does('the guest is held', () => vm.hold(ids('mirror'), HOLD_MS, noStop));
   await raw('job-complete', { id: `mirror-${id}` });
   await raw('job-dismiss', { id: `mirror-${id}` });
   await does('the mirrors are put on the chains', () => vm.attach(chains));
-  await does('the swap is given up', () => vm.cancel(ids('mirror')));
-  await does('it is given up once more', () => vm.cancel(ids('mirror')));
+  await does('the swap is given up', () => cancel(ids('mirror')));
+  await does('it is given up once more', () => cancel(ids('mirror')));
   await raw('job-cancel', { id: `mirror-${id}` });
   await raw('blockdev-del', { 'node-name': `base-${id}` });
   await does('the mirrors are closed', () => vm.closeNodes(ids('dst')));
@@ -141,7 +146,7 @@ export async function conformityScript(stage: Stage): Promise<readonly string[]>
   await stage.write(id, 3, 4);
   await startMirrors();
   await does('the chains are opened', () => vm.openChains(chains));
-  await does('the guest is held', () => vm.hold(ids('mirror'), noStop));
+  await does('the guest is held', () => vm.hold(ids('mirror'), HOLD_MS, noStop));
   await does('the mirrors are put on the chains', () => vm.attach(chains));
   await does('the swap', () => vm.release(ids('mirror')));
   await does('the swap once more', () => vm.release(ids('mirror')));
@@ -159,8 +164,8 @@ export async function conformityScript(stage: Stage): Promise<readonly string[]>
       await ready(ids('fold'));
     });
     await stage.write(id, 1, end === 'done' ? 7 : 6);
-    await does('the guest is held', () => vm.hold(ids('fold'), noStop));
-    if (end === 'given up') await does('the fold is given up', () => vm.cancel(ids('fold')));
+    await does('the guest is held', () => vm.hold(ids('fold'), HOLD_MS, noStop));
+    if (end === 'given up') await does('the fold is given up', () => cancel(ids('fold')));
   }
   await does('the fold', () => vm.release(ids('fold')));
   await does('its jobs are settled', () => vm.settle(ids('fold')));
@@ -171,6 +176,6 @@ export async function conformityScript(stage: Stage): Promise<readonly string[]>
   return lines;
 }
 
-const noStop = (): void => undefined;
+const noStop = (): Promise<void> => Promise.resolve();
 
 const OWNER = { uid: 0, gid: 0, mode: 0o600 };

@@ -96,9 +96,9 @@ export const PLANTED_BUGS: { readonly [bug: string]: Parts } = {
 
   'the mirrors are put on the chain before the guest is held': {
     wrap({ vm, journal }) {
-      const hold: VirtualMachine['hold'] = async (jobs, beforeStop) => {
+      const hold: VirtualMachine['hold'] = async (jobs, limitMs, beforeStop) => {
         await chains?.();
-        await vm.hold(jobs, beforeStop);
+        await vm.hold(jobs, limitMs, beforeStop);
       };
       let chains: (() => Promise<void>) | undefined;
       const openChains: VirtualMachine['openChains'] = async (all) => {

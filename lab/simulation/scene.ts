@@ -69,7 +69,18 @@ export function makeScene(layout: Layout, random: Random): Scene {
   const files = new SimFiles(new Map(Object.entries(devices)));
   const disks = Array.from({ length: layout.disks }, (_, n) => makeDisk(files, layout, n, random));
   files.syncFolder(SOURCE);
-  const plan = planOf(files, disks, { ...DEFAULT_REQUEST, to: TARGET, verify, fold, keepSource, leaveLink });
+  const plan = planOf(files, disks, {
+    ...DEFAULT_REQUEST,
+    to: TARGET,
+    verify,
+    fold,
+    keepSource,
+    // There is no model of the server: the simulated mirrors write to their files.
+    mirrorServer: false,
+    leaveLink,
+    // Storages here stand still for up to 9 s.
+    maxHoldMs: 10_000,
+  });
   const words = [
     `QEMU ${build}, ${layout.disks} disks of ${layout.drive ? '-drive' : '-blockdev'}`,
     ...(layout.sharedBase ? ['a shared base'] : []),

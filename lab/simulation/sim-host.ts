@@ -263,6 +263,13 @@ export function simHost(world: World, manager: Manager): Host {
         }),
       ),
 
+    // Its storages stand still for less than a hold may last, and no mirror is served here.
+    storageAnswers: () => Promise.resolve(true),
+    serverFolder: (id, n) => `/run/blockferry-${id}-${n}`,
+    serveImages: () => Promise.reject(new Error('no model of a mirror server')),
+    cutImageServer: () => Promise.resolve(),
+    endImageServer: () => Promise.resolve(),
+
     storageSpace: (folder) =>
       does(
         'storageSpace',

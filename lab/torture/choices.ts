@@ -63,6 +63,7 @@ export interface RequestChoice {
   readonly leaveLink: boolean;
   /** Bytes per second; 0: no limit. */
   readonly bandwidth: number;
+  readonly mirrorServer: boolean;
 }
 
 /** All that is decided about a trial before it begins. Plain data, and the same for the same seed. */
@@ -104,6 +105,7 @@ export function choose(seed: number, { driver = 'QMP', counts = COUNTS[driver] }
     // A link from a raw image to an overlay would be refused.
     leaveLink: fold && random.chance(0.2),
     bandwidth: random.chance(0.1) ? 20 * MiB : 0,
+    mirrorServer: random.chance(0.9),
   };
   const moment = chooseMoment(random, request, driver);
   const layout = chooseLayout(random, counts);

@@ -29,7 +29,7 @@ const layout: Omit<Layout, 'persistent'> = {
 };
 
 async function trial(persistent: boolean, choices: Pick<Choices, 'moment' | 'blow'>): Promise<TrialResult> {
-  const request = { verify: true, fold: true, keepSource: false, leaveLink: false, bandwidth: 0 };
+  const request = { verify: true, fold: true, keepSource: false, leaveLink: false, bandwidth: 0, mirrorServer: true };
   const rest = { layout: { ...layout, persistent }, request, gcBefore: false, attempts: [{ way: 'recover' }] as const };
   return await runTrial(bench, { ...choose(1, { driver: 'libvirt' }), ...rest, ...choices });
 }

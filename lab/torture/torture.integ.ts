@@ -55,7 +55,7 @@ const layout: Layout = {
   writers: [0, 1].map((disk) => ({ disk, seed: disk + 1, rate: 100, region: { offset: 0, length: 8 * MiB } })),
 };
 
-const request = { verify: true, fold: true, keepSource: false, leaveLink: false, bandwidth: 0 };
+const request = { verify: true, fold: true, keepSource: false, leaveLink: false, bandwidth: 0, mirrorServer: true };
 
 describe('a trial has teeth', () => {
   let lab: Lab;

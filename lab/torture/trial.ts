@@ -130,7 +130,7 @@ async function inLab(
 }
 
 function migrateArguments({ trialVm, target, stateDir }: Scene, request: RequestChoice): string[] {
-  const { verify, fold, keepSource, leaveLink, bandwidth } = request;
+  const { verify, fold, keepSource, leaveLink, bandwidth, mirrorServer } = request;
   return [
     'migrate',
     '--yes',
@@ -143,6 +143,7 @@ function migrateArguments({ trialVm, target, stateDir }: Scene, request: Request
     ...(fold ? [] : ['--no-fold']),
     ...(keepSource ? ['--keep-source'] : []),
     ...(leaveLink ? ['--leave-link'] : []),
+    ...(mirrorServer ? [] : ['--no-mirror-server']),
     ...(bandwidth === 0 ? [] : ['--bwlimit', String(bandwidth)]),
   ];
 }

@@ -48,6 +48,11 @@ export const ERRORS = {
     remedy: 'Write a number with an optional unit: 512, 64k, 100M, 2GiB (k, M, G, T are powers of 1024).',
     exit: 'usage',
   },
+  BAD_TIME: {
+    message: "'{text}' is not a number of milliseconds",
+    remedy: 'Write a whole number above 0, as 500.',
+    exit: 'usage',
+  },
   TOOL_MISSING: {
     message: "the program '{program}' cannot be started: {reason}",
     remedy: 'Install the package that has it (Debian: qemu-utils for qemu-img and qemu-storage-daemon).',
@@ -531,6 +536,12 @@ export const ERRORS = {
     remedy: 'Look into that storage (space, errors, is it mounted and writable?), then `blockferry resume`.',
     exit: 'attention',
   },
+  STORAGE_HANGS: {
+    message: 'the storage of {path} does not answer, neither with data nor with an error',
+    remedy:
+      'Nothing more was asked of it. When it answers again, or gives errors because its server was ended: `blockferry resume {id}`.',
+    exit: 'attention',
+  },
   ROLLED_BACK: {
     message: 'the migration {id} of {vm} was rolled back: {reason}',
     remedy: 'The guest goes on at the source as before, and nothing is left over. Mend the cause and migrate again.',
@@ -559,7 +570,8 @@ export const ERRORS = {
   },
   HOLD_FAILED: {
     message: 'the swap was given up before its commit record: {jobs}: {reason}',
-    remedy: 'The guest goes on where it was. Look into the storage, then try again.',
+    remedy:
+      'The guest goes on where it was. Look into the storage, then try again; a slow one may need a longer --max-hold.',
     exit: 'rolledBack',
   },
   SWAP_FAILED: {

@@ -5,5 +5,5 @@ export { errnoOf, FerryError, type FerryErrorOptions, ferryError, isFerryError, 
 export { Semaphore } from './semaphore.ts';
 export { limitedBy, run, type RunOptions, type RunResult } from './subprocess.ts';
 export { tools } from './tools.ts';
-export { formatDuration, formatRate, formatSize, parseSize } from './units.ts';
+export { formatDuration, formatRate, formatSize, parseMilliseconds, parseSize } from './units.ts';
 export { waitWithin } from './wait-within.ts';

@@ -14,6 +14,16 @@ export function parseSize(text: string): number {
   return Math.round(bytes);
 }
 
+/**
+ * Reads a time in whole milliseconds, more than none.
+ * @throws FerryError BAD_TIME
+ */
+export function parseMilliseconds(text: string): number {
+  const ms = /^\s*\d{1,9}\s*(?:ms)?\s*$/.test(text) ? Number.parseInt(text, 10) : 0;
+  if (ms === 0) throw ferryError('BAD_TIME', { text });
+  return ms;
+}
+
 /** Bytes as a person reads them: `0 B`, `1.5 GiB`. Three significant digits at most. */
 export function formatSize(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];

@@ -9,6 +9,10 @@ export interface MigrationOptions {
   readonly disk: readonly string[];
   /** Bytes per second. */
   readonly bwlimit?: number;
+  /** Milliseconds. */
+  readonly maxHold?: number;
+  /** False with --no-mirror-server. */
+  readonly mirrorServer?: boolean;
   readonly keepSource?: boolean;
   readonly leaveLink?: boolean;
   readonly slowGuest?: boolean;
@@ -24,6 +28,8 @@ export function migrationRequest(options: MigrationOptions, disks: readonly Disk
     ...(options.to !== undefined && { to: resolve(cwd, options.to) }),
     disks: options.disk.map((text) => diskOption(text, disks, cwd)),
     bandwidth: options.bwlimit ?? 0,
+    ...(options.maxHold !== undefined && { maxHoldMs: options.maxHold }),
+    ...(options.mirrorServer === false && { mirrorServer: false }),
     keepSource: options.keepSource ?? false,
     leaveLink: options.leaveLink ?? false,
     fold: options.fold,

@@ -1,5 +1,5 @@
 import { Command, Option, type OptionValues } from '@commander-js/extra-typings';
-import { parseSize } from '../base/units.ts';
+import { parseMilliseconds, parseSize } from '../base/units.ts';
 import type { Action, GlobalOptions } from './cli.ts';
 import { addSnapshotCommands } from './snapshot/add-snapshot-commands.ts';
 import { addXmlCommand } from './xml/add-xml-command.ts';
@@ -180,6 +180,11 @@ function withMigrationOptions<Own extends OptionValues, Global extends OptionVal
         .default<readonly string[]>([], 'all that can be moved'),
     )
     .option('--bwlimit <RATE>', 'the most bytes per second to copy and verify, as 100M', parseSize)
+    .option(
+      '--max-hold <MS>',
+      "the longest that the guest's I/O is held at a swap, in milliseconds: then the swap is given up and the guest goes on where it was; default 2000",
+      parseMilliseconds,
+    )
     .option('--keep-source', 'keep the source images, renamed so that nobody starts from them by mistake')
     .option(
       '--leave-link',
@@ -190,5 +195,9 @@ function withMigrationOptions<Own extends OptionValues, Global extends OptionVal
       'slow the guest down for the last stretch if it always writes faster than the target takes it (VMs of libvirt)',
     )
     .option('--no-fold', 'do not merge the overlay into the image below it at the end')
+    .option(
+      '--no-mirror-server',
+      'mirror straight to the target, and not through the server that cuts the VM off from a target that hangs in the swap (VMs of libvirt never have one)',
+    )
     .option('--no-verify', 'do not read the copies back and compare them');
 }

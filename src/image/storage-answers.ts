@@ -6,7 +6,7 @@ const waiting = new Map<string, Promise<void>>();
 
 /**
  * Whether a storage answers within so many milliseconds, be it with an error: a block of the file is read past the page
- * cache, and the file is synced, which makes the storage itself say someX
+ * cache, and the file is synced, which makes the storage itself say something.
  *
  * Processes of their own ask, for a storage that hangs takes with it whoever asks: in a sleep of the kernel that no signal
  * ends. They are left behind then, and end with the hang.

@@ -6,12 +6,14 @@ import type {
   ImageInfo,
   Openers,
   OverlayOptions,
+  ServedImage,
   StorageSpace,
   VerifyOptions,
   VerifyResult,
 } from '../image/index.ts';
 import type { Clock } from '../base/index.ts';
 import type { ControlHandler } from '../journal/index.ts';
+import type { VmIdentity } from '../vm/index.ts';
 import type { FileMark } from './file-mark.ts';
 import type { Stamp } from './recovery/snapshot-stamp.ts';
 
@@ -30,6 +32,13 @@ export interface Host {
   rewriteBacking(path: string, backing: BackingReference): Promise<void>;
   foldOffline(overlay: string, options: Within): Promise<unknown>;
 
+  /** Where the sockets of a server are to be; a name that is not used twice. */
+  serverFolder(id: string, n: number): string;
+  /** Serves images to a VM. @returns the path of the socket */
+  serveImages(folder: string, images: readonly ServedImage[], vm: Pick<VmIdentity, 'pid'>): Promise<string>;
+  cutImageServer(folder: string): Promise<void>;
+  endImageServer(folder: string): Promise<void>;
+
   syncFile(path: string): Promise<void>;
   syncFolder(path: string): Promise<void>;
   /** Removes a file, if it is there, so that it stays removed whatever happens next. */
@@ -46,6 +55,8 @@ export interface Host {
   stampOf(path: string): Promise<Stamp>;
   openersOf(path: string): Promise<Openers>;
   storageSpace(folder: string): Promise<StorageSpace>;
+  /** Whether the storage of a file or folder answers within so many milliseconds. */
+  storageAnswers(path: string, withinMs: number): Promise<boolean>;
 
   /** The right to drive a migration of the journal in this folder; undefined while a process that lives has it. */
   claim(stateDir: string, id: string, handler: ControlHandler, clock?: Clock): Promise<AsyncDisposable | undefined>;

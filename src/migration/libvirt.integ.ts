@@ -95,14 +95,14 @@ async function diesBetweenPivots({ vm, target, stateDir }: LoadedVm, step: 'pivo
       const folds = plan.disks.map(({ id, jobs, nodes }) => {
         return { disk: id, job: jobs.fold, overlay: nodes.mirror, base: nodes.base };
       });
-      await migration.vm.startFolds(folds, () => undefined);
+      await migration.vm.startFolds(folds, () => Promise.resolve());
     }
     while (!(await migration.vm.jobs(ids)).every(({ status }) => status === 'ready')) {
       await migration.vm.jobChange(ids, 100);
     }
     // Slowed down as well, if it is the pivot.
     if (step === 'pivot') expect(await slowGuest(migration, new Map([['vda', 4 * MiB]]))).toBe(true);
-    noteStop(migration)();
+    await noteStop(migration)();
     await using client = await LibvirtClient.connect(daemon.uri());
     const { dom } = await client.call('DOMAIN_LOOKUP_BY_NAME', { name: domain.name });
     await client.call('DOMAIN_SUSPEND', { dom });

@@ -24,6 +24,7 @@ import { Ledger, type Run } from './run.ts';
 import { type ControlChange, RunControl, Stopped } from './run-control.ts';
 import { isStepName, type StepName, STEPS } from './step-name.ts';
 import { STEP, type StepTable } from './steps/index.ts';
+import { attended } from './storage-answers.ts';
 
 export interface MigrationDeps {
   readonly journal: MigrationJournal;
@@ -207,8 +208,11 @@ export class Migration implements AsyncDisposable {
     this.#emit({ type: 'step', step: name, state: 'begun' });
     journal.intendStep(this.plan.id, name);
     step.intend(this.#run);
-    if ((await step.look(this.#run)) === 'open') await step.act(this.#run);
-    journal.confirmStep(this.plan.id, name, await step.confirm(this.#run));
+    const confirmed = await attended(this.#run, async () => {
+      if ((await step.look(this.#run)) === 'open') await step.act(this.#run);
+      return await step.confirm(this.#run);
+    });
+    journal.confirmStep(this.plan.id, name, confirmed);
     this.#emit({ type: 'step', step: name, state: 'done', ms: this.#clock.monotonic() - began });
   }
 
@@ -216,7 +220,7 @@ export class Migration implements AsyncDisposable {
     const { journal } = this.#deps;
     this.#emit({ type: 'step', step: name, state: 'undoing' });
     journal.undoingStep(this.plan.id, name);
-    await this.#steps[name].undo(this.#run);
+    await attended(this.#run, () => this.#steps[name].undo(this.#run));
     journal.undoneStep(this.plan.id, name);
     this.#emit({ type: 'step', step: name, state: 'undone' });
   }

@@ -1,14 +1,20 @@
 import { readlink, rename, stat, symlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import {
   copyImage,
   createOverlay,
+  cutImageServer,
+  endImageServer,
   foldOffline,
+  imageSocket,
   openersOf,
   probeChain,
   probeImage,
   removeFile,
   rewriteBacking,
+  serveImages,
+  storageAnswers,
   storageSpace,
   syncFile,
   syncFolder,
@@ -27,11 +33,26 @@ export const realHost: Host = {
   probeChain,
   rewriteBacking,
   foldOffline,
+  cutImageServer,
+  endImageServer,
+
+  // Of the runtime folders a VM whose unit has a private /tmp sees this one.
+  serverFolder: (id, n) =>
+    join(process.getuid?.() === 0 ? '/run' : (process.env['XDG_RUNTIME_DIR'] ?? tmpdir()), `blockferry-${id}-${n}`),
+
+  async serveImages(folder, images, { pid }) {
+    // The owner of a process's folder is the user that it runs as.
+    const { uid } = await stat(`/proc/${pid}`);
+    await serveImages(folder, images, uid);
+    return imageSocket(folder);
+  },
+
   syncFile,
   syncFolder,
   removeFile,
   fileMark,
   openersOf,
+  storageAnswers,
   storageSpace,
 
   async renameFile(path, to) {

@@ -33,7 +33,7 @@ function failing(name: StepName, when: 'before' | 'after'): StepTable {
 const holdAndFail = async (run: Parameters<StepTable[StepName]['act']>[0], fail: () => never): Promise<void> => {
   const jobs = run.plan.disks.map((disk) => disk.jobs.mirror);
   await untilMirrorsReady(run);
-  await jobGroup(run, jobs).hold();
+  await jobGroup(run, jobs, 'target').hold();
   fail();
 };
 

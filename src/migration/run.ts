@@ -98,6 +98,11 @@ export class Ledger {
     return made.size !== size || made.mtime !== mtime;
   }
 
+  /** How many of a kind were ever planned: for names that are never used twice. */
+  count(kind: Kind): number {
+    return this.#journal.ledger(this.#id, { kind }).length;
+  }
+
   /** Names that are planned or made and not gone. */
   live(kind: Kind): readonly string[] {
     return this.#live(kind).map(({ name }) => name);

@@ -3,6 +3,7 @@ import { checkDisks } from './swap/group-health.ts';
 import { begunJobs } from './swap/job-group.ts';
 import { checkMirrors } from './swap/mirror-health.ts';
 import type { Run } from './run.ts';
+import { whatHangs } from './storage-answers.ts';
 
 const LOOK_EVERY_MS = 1000;
 
@@ -33,7 +34,8 @@ async function watch(run: Run, fault: AbortController, over: AbortSignal): Promi
       await checkDisks(run);
       // Where they start last, there are none yet while the chain is copied.
       if (mirrorsBegun(run)) await checkMirrors(run);
-      await checkSpace(run);
+      // Asked of a storage that hangs, even how much space is free is never answered.
+      if ((await whatHangs(run, 'target')) === undefined) await checkSpace(run);
     } catch (error) {
       fault.abort(error);
       return;

@@ -18,8 +18,10 @@ export interface MirrorNode {
   readonly source: string;
   /** Node of the target overlay, to be made. */
   readonly node: string;
-  /** Node of its file, to be made. */
+  /** Node of its file, to be made: with the mirror, or, where it is served, with the chain that it is put on. */
   readonly fileNode: string;
+  /** Where the file is served over NBD; absent: it is opened itself. */
+  readonly served?: { readonly socket: string; readonly name: string };
   readonly path: string;
   /** The immutable node below the source overlay: what the mirror is opened on, and never on nothing. */
   readonly base: string;
@@ -29,6 +31,8 @@ export interface MirrorNode {
 /** The chain of a disk on the target, to be put below its mirror. */
 export interface TargetChain {
   readonly mirror: MirrorNode;
+  /** The mirror is served: its file is opened as well, to be put in the server's place. */
+  readonly openFile: boolean;
   readonly node: string;
   readonly path: string;
   readonly format: string;
@@ -88,6 +92,8 @@ export interface VirtualMachine extends AsyncDisposable {
   readonly identity: VmIdentity;
   /** Undefined where the guest cannot be slowed down. */
   readonly brake?: GuestBrake;
+  /** Whether mirrors can be `served`. */
+  readonly takesServed: boolean;
 
   /** Whether its QEMU is gone: shut down by the guest or by a person, or dead. */
   hasEnded(): Promise<boolean>;
@@ -108,35 +114,44 @@ export interface VirtualMachine extends AsyncDisposable {
   /**
    * Opens the mirrors on the source's immutable chain and starts copying their overlays. When it resolves, every write of
    * the guest, before and after, is copied or is going to be.
-   * @param beforeStop called before the VM's processors are stopped, which some VMs need for this; `wake` lets them go on
+   * @param beforeStop awaited before the VM's processors are stopped, which some VMs need for this; `wake` lets them go on.
+   *   Where it throws they run on, and that is thrown
    */
-  startMirrors(mirrors: readonly MirrorNode[], beforeStop: () => void): Promise<void>;
+  startMirrors(mirrors: readonly MirrorNode[], beforeStop: () => Promise<void>): Promise<void>;
   /** How these jobs stand; a job that does not exist is not in the answer. */
   jobs(ids: readonly string[]): Promise<readonly JobState[]>;
   /** Resolves when one of these jobs may have changed its state, and at the latest after `ms` milliseconds. */
   jobChange(ids: readonly string[], ms: number, signal?: AbortSignal): Promise<void>;
-  /** Opens the target's chains; nothing stands on them yet. */
+  /** Opens the target's chains, and the files of mirrors that are served; nothing stands on them yet. */
   openChains(chains: readonly TargetChain[]): Promise<void>;
-  /** Puts every mirror on the target's chain, in one command. Only while the guest's I/O is held. */
+  /** Puts every mirror on the target's chain and on its own file, in one command. Only while the guest's I/O is held. */
   attach(chains: readonly TargetChain[]): Promise<void>;
 
   /**
    * First half of the swap: every job drains its disk and stops. When it resolves, the guest's I/O is held.
-   * @param beforeStop called before the VM's processors are stopped as well, which happens when the guest writes so much
-   *   that a job finds no moment to drain; `wake` lets them go on
+   * @param limitMs it throws when this takes longer: some jobs may be held by then, and are to be cancelled. `Infinity`
+   *   waits: for folds, which are not to be cancelled once they were told to complete
+   * @param beforeStop awaited before the VM's processors are stopped as well, which happens when the guest writes so much
+   *   that a job finds no moment to drain; `wake` lets them go on. Where it throws they run on, and that is thrown
+   * @throws FerryError HOLD_FAILED
    */
-  hold(jobs: readonly string[], beforeStop: () => void): Promise<void>;
+  hold(jobs: readonly string[], limitMs: number, beforeStop: (limit?: AbortSignal) => Promise<void>): Promise<void>;
   /** Second half: the swap takes place, and the guest's I/O goes on. The point of no return. */
   release(jobs: readonly string[]): Promise<void>;
   /** Lets the processors go on where one of the above has stopped them. */
   wake(): Promise<void>;
   /** After `release`: waits until the jobs are over and takes them away. @throws FerryError SWAP_FAILED */
   settle(jobs: readonly string[]): Promise<void>;
-  /** Ends the jobs in whatever state they are without a swap; the guest goes on where it was. Done when they are gone. */
+  /**
+   * Has the jobs end without a swap, in whatever state they are. When it resolves, the guest goes on where it was. A job is
+   * there until its I/O has come back: `dismiss` tells.
+   */
   cancel(jobs: readonly string[]): Promise<void>;
+  /** Takes away those of these jobs that are over. Returns the others. */
+  dismiss(jobs: readonly string[]): Promise<readonly string[]>;
 
   /** Starts merging overlays into the images below them; swapped by `hold` and `release`. `beforeStop` as for mirrors. */
-  startFolds(folds: readonly FoldJob[], beforeStop: () => void): Promise<void>;
+  startFolds(folds: readonly FoldJob[], beforeStop: () => Promise<void>): Promise<void>;
   /** Closes these nodes, in this order. A node that does not exist, or that QEMU closes by itself, is no error. */
   closeNodes(names: readonly string[]): Promise<void>;
   /** The same for nodes of the VM's own: one that something else still uses stays open, and that is no error. */

@@ -16,6 +16,10 @@ export interface MigrationRequest {
   readonly verify: boolean;
   /** Slow the guest's writes down for the last stretch where its mirrors never catch up with it. Default: false. */
   readonly slowGuest?: boolean;
+  /** The longest that the guest's I/O is held at a swap, in milliseconds: then the swap is given up. */
+  readonly maxHoldMs?: number;
+  /** Mirror through a server that can be cut off from a target that hangs. Default true. */
+  readonly mirrorServer?: boolean;
   /** It is a mirrored snapshot: it stands, with its disks mirrored, until its user ends it one way or the other. */
   readonly snapshot?: SnapshotRequest;
 }
@@ -28,6 +32,9 @@ export interface SnapshotRequest {
   /** Overlays and twins are files that the user prepared: they are neither made nor removed. */
   readonly prepared: boolean;
 }
+
+/** Ten times what a swap takes on a busy machine, and less than a person waits for. */
+export const DEFAULT_MAX_HOLD_MS = 2000;
 
 export const DEFAULT_REQUEST: Omit<MigrationRequest, 'to'> = {
   disks: [],

@@ -4,6 +4,7 @@ import type { MigrationEvent } from '../event.ts';
 import { type Host, identityOf } from '../host.ts';
 import type { Outcome } from '../migration.ts';
 import type { StartImage } from '../../vm/index.ts';
+import { endMirrorServer } from '../mirror-server.ts';
 import type { MigrationJournal } from '../migration-journal.ts';
 import { realHost } from '../real-host.ts';
 import { COMMIT_KINDS, heedMarks, removeMark } from '../swap/commit-record.ts';
@@ -59,6 +60,8 @@ export async function recoverOffline(id: string, deps: OfflineDeps): Promise<Out
     await heedMarks({ journal, plan, host });
     const ledger = new Ledger(journal, host, id);
     for (const kind of COMMIT_KINDS) await removeMark({ plan, ledger, host }, kind);
+    // It has the target's overlays open.
+    await endMirrorServer({ host, ledger });
     const verdict = offlineVerdict(factsOf(journal, plan));
     const outcome =
       verdict.truth === 'source'

@@ -3,6 +3,9 @@ import { checkChain } from '../../image/index.ts';
 import type { TargetChain } from '../../vm/index.ts';
 import type { Host } from '../host.ts';
 import type { MigrationPlan, PlannedCopy, PlannedDisk } from '../plan/plan.ts';
+import { isServed } from '../mirror-server.ts';
+import type { Run } from '../run.ts';
+import { requireAnswers, untilAnswering } from '../storage-answers.ts';
 import { dropMirrors, mirrorOf } from './mirror.ts';
 import type { Step } from './step.ts';
 
@@ -15,32 +18,48 @@ export const attach: Step = {
 
   look: () => Promise.resolve('open'),
 
-  intend({ plan, ledger }) {
-    for (const { id, nodes } of plan.disks) ledger.plan('node', nodes.base, 'target-chain', id);
+  intend(run) {
+    const { plan, ledger } = run;
+    for (const { id, nodes } of plan.disks) {
+      ledger.plan('node', nodes.base, 'target-chain', id);
+      if (isServed(run)) ledger.plan('node', nodes.mirrorFile, 'target-overlay-file', id);
+    }
   },
 
   async act(run) {
     const { plan, vm, ledger, host } = run;
+    await untilAnswering(run, 'target');
     for (const copy of plan.copies) await nameBacking(host, copy);
     for (const disk of plan.disks) await checkTarget(host, plan, disk);
-    await vm.closeNodes(plan.disks.map(({ nodes }) => nodes.base));
-    await vm.openChains(plan.disks.map(chainOf));
-    ledger.made('node', ...plan.disks.map(({ nodes }) => nodes.base));
+    await untilAnswering(run, 'target');
+    const nodes = openedNodes(run);
+    await vm.closeNodes(nodes);
+    await vm.openChains(plan.disks.map((disk) => chainOf(run, disk)));
+    ledger.made('node', ...nodes);
   },
 
   confirm: () => Promise.resolve(),
 
   async undo(run) {
-    const { plan, vm, ledger } = run;
+    const { vm, ledger } = run;
     await dropMirrors(run);
-    const nodes = plan.disks.map((disk) => disk.nodes.base);
+    const nodes = openedNodes(run);
+    if (nodes.length > 0) await requireAnswers(run, 'target');
     await vm.closeNodes(nodes);
     ledger.gone('node', ...nodes);
   },
 };
 
-export function chainOf(disk: PlannedDisk): TargetChain {
-  return { mirror: mirrorOf(disk), node: disk.nodes.base, path: disk.target, format: disk.active.format };
+/** The nodes of this step, by the ledger: each disk's chain, and, where its mirror is served, the mirror's file. */
+function openedNodes({ plan, ledger }: Run): readonly string[] {
+  const live = new Set(ledger.live('node'));
+  return plan.disks.flatMap(({ nodes }) => [nodes.base, nodes.mirrorFile]).filter((node) => live.has(node));
+}
+
+export function chainOf({ ledger }: Pick<Run, 'ledger'>, disk: PlannedDisk): TargetChain {
+  const { nodes, target, active } = disk;
+  const openFile = ledger.live('node').includes(nodes.mirrorFile);
+  return { mirror: mirrorOf(disk), openFile, node: nodes.base, path: target, format: active.format };
 }
 
 /** A copy is its source byte for byte, so its header may name a backing image on the source: it gets the target's. */

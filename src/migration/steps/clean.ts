@@ -1,5 +1,6 @@
 import type { Run } from '../run.ts';
 import { handOver, letGoOfSource, linkTemporaries } from '../source-files.ts';
+import { requireAnswers } from '../storage-answers.ts';
 import type { Step } from './step.ts';
 
 /** The source is let go: its nodes are closed, its files removed or put aside as asked. */
@@ -13,6 +14,8 @@ export const clean: Step = {
   },
 
   async act(run) {
+    // People move away from a storage that is dying: the guest does not need it any more, and must not wait for it either.
+    await requireAnswers(run, 'source');
     await closeSource(run);
     const open = await run.vm.openFiles();
     const why = "the VM's QEMU still has it open";

@@ -19,9 +19,13 @@ export const fold: Step = {
       return { disk: id, job: jobs.fold, overlay: nodes.mirror, base: nodes.base };
     });
     await foldGroup(run, 'fold', folds);
-    const nodes = plan.disks.map((disk) => disk.nodes.mirror);
-    await vm.closeNodes(nodes);
-    ledger.gone('node', ...nodes);
+    const mirrors = plan.disks.map((disk) => disk.nodes.mirror);
+    await vm.closeNodes(mirrors);
+    // Opened on their own: they do not go with the mirrors.
+    const live = new Set(ledger.live('node'));
+    const files = plan.disks.map((disk) => disk.nodes.mirrorFile).filter((node) => live.has(node));
+    await vm.closeNodes(files);
+    ledger.gone('node', ...mirrors, ...files);
   },
 
   /** Only when every disk runs on its folded image does the stale overlay go. */

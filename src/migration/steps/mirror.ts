@@ -1,9 +1,13 @@
+import { isFerryError } from '../../base/index.ts';
 import type { MirrorNode } from '../../vm/index.ts';
+import { cutMirrorServer, endMirrorServer, isServed, startMirrorServer } from '../mirror-server.ts';
 import { cancelGroup } from '../swap/job-group.ts';
 import { checkMirrors } from '../swap/mirror-health.ts';
 import type { PlannedDisk } from '../plan/plan.ts';
 import type { Run } from '../run.ts';
-import { noteStop, wakeVm } from '../swap/vm-stop.ts';
+import { requireAnswers, untilAnswering } from '../storage-answers.ts';
+import { isTargetOpen } from '../target-files.ts';
+import { beforeStop, wakeVm } from '../swap/vm-stop.ts';
 import type { Step } from './step.ts';
 
 /** Each write of the guest lands on both sides from here on. */
@@ -22,17 +26,20 @@ export const mirror: Step = {
   },
 
   async act(run) {
-    const { vm, host, ledger } = run;
+    const { plan, vm, host, ledger } = run;
     const missing = await untrusted(run);
     await cancelGroup(
       run,
       missing.map(({ jobs }) => jobs.mirror),
+      'target',
     );
+    await untilAnswering(run, 'target');
     await vm.closeNodes(missing.map(({ nodes }) => nodes.mirror));
+    if (missing.length === plan.disks.length) await endMirrorServer(run);
     // Stopping the VM flushes its images: what is on storage already need not be waited for.
     await Promise.all(missing.map(({ sourceOverlay }) => host.syncFile(sourceOverlay)));
     try {
-      await vm.startMirrors(missing.map(mirrorOf), noteStop(run));
+      await startMirrors(run, missing);
     } finally {
       const ms = await wakeVm(run);
       if (ms !== undefined) run.emit({ type: 'held', kind: 'start', ms, disks: missing.length });
@@ -46,6 +53,27 @@ export const mirror: Step = {
   undo: dropMirrors,
 };
 
+async function startMirrors(run: Run, disks: readonly PlannedDisk[]): Promise<void> {
+  const { plan, vm } = run;
+  const start = async (served?: Awaited<ReturnType<typeof startMirrorServer>>): Promise<void> =>
+    await vm.startMirrors(
+      disks.map((disk) => mirrorOf(disk, served?.get(disk.id))),
+      beforeStop(run),
+    );
+  if (plan.request.mirrorServer === false || !vm.takesServed) return await start();
+  try {
+    return await start(await startMirrorServer(run, disks));
+  } catch (error) {
+    // A VM that is confined may not reach the server's socket; it can do without, if less safely.
+    if (!isFerryError(error, 'QMP_COMMAND') || !/connect|socket/i.test(error.message)) throw error;
+    await vm.closeNodes(disks.map(({ nodes }) => nodes.mirror));
+    await endMirrorServer(run);
+    const message = `the VM cannot reach the mirror server, so a target that hangs at the swap would hold the guest: ${error.message}`;
+    run.emit({ type: 'warning', message });
+  }
+  return await start();
+}
+
 /**
  * Disks whose mirror cannot be relied on. A job that exists and is not in the ledger as made was left by an attempt that
  * failed or died while it started: the VM may have been woken before the job saw every write.
@@ -55,19 +83,29 @@ async function untrusted({ plan, vm, ledger }: Run): Promise<readonly PlannedDis
   return plan.disks.filter(({ jobs }) => !there.has(jobs.mirror) || !ledger.isMade('job', jobs.mirror));
 }
 
-/** Ends the mirroring: the guest goes on at the source, and the target's overlay is closed. */
+/**
+ * Ends the mirroring: the guest goes on at the source, and the target's overlay is closed.
+ * @throws FerryError STORAGE_HANGS when it cannot be closed without QEMU, and the guest, waiting for it
+ */
 export async function dropMirrors(run: Run): Promise<void> {
   const { plan, vm, ledger } = run;
   const jobs = plan.disks.map((disk) => disk.jobs.mirror);
-  await cancelGroup(run, jobs);
+  // Whatever state the target is in, its mirrors end now, and can be closed.
+  await cutMirrorServer(run);
+  await cancelGroup(run, jobs, 'target');
   ledger.gone('job', ...jobs);
   const nodes = plan.disks.map((disk) => disk.nodes.mirror);
+  if (isTargetOpen(run) && !isServed(run)) await requireAnswers(run, 'target');
   await vm.closeNodes(nodes);
   ledger.gone('node', ...nodes);
+  await endMirrorServer(run);
 }
 
 /** The mirror is opened on the source's immutable chain: on none at all it would silently fill clusters with zeroes. */
-export function mirrorOf({ id, jobs, nodes, targetOverlay, active, settings }: PlannedDisk): MirrorNode {
+export function mirrorOf(
+  { id, jobs, nodes, targetOverlay, active, settings }: PlannedDisk,
+  served?: MirrorNode['served'],
+): MirrorNode {
   return {
     disk: id,
     job: jobs.mirror,
@@ -77,5 +115,6 @@ export function mirrorOf({ id, jobs, nodes, targetOverlay, active, settings }: P
     path: targetOverlay,
     base: active.node,
     settings,
+    ...(served && { served }),
   };
 }

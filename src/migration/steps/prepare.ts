@@ -1,8 +1,9 @@
 import { ferryError } from '../../base/index.ts';
 import { relativeBackingName } from '../../image/index.ts';
-import type { PlannedDisk } from '../plan/plan.ts';
 import type { Run } from '../run.ts';
 import { targetBacking } from '../plan/target-backing.ts';
+import { requireAnswers, untilAnswering } from '../storage-answers.ts';
+import { isAnyNodeOpen, removeFromTarget } from '../target-files.ts';
 import type { Step } from './step.ts';
 
 /**
@@ -26,11 +27,18 @@ export const prepare: Step = {
 
   async act(run) {
     const { plan, host, ledger } = run;
+    await untilAnswering(run, 'target');
     await makePlaceholders(run);
     if (isPrepared(plan)) return;
     // What an interrupted attempt left has our name and no contents yet. The ledger has to forget which files those were:
     // the ones that are made now would be taken for somebody else's.
-    await removeOverlays(run);
+    await refuseIfOpen(run);
+    for (const { sourceOverlay, targetOverlay } of plan.disks) {
+      for (const path of [sourceOverlay, targetOverlay]) {
+        await host.removeFile(path);
+        ledger.gone('file', path);
+      }
+    }
     prepare.intend(run);
     for (const disk of plan.disks) {
       const common = { virtualSize: disk.size, owner: disk.owner };
@@ -52,7 +60,9 @@ export const prepare: Step = {
   confirm: () => Promise.resolve(),
 
   async undo(run) {
-    for (const disk of run.plan.disks) await refuseIfOpen(run.vm, disk);
+    // QEMU itself asks the storages of its nodes when it is asked for them.
+    if (isAnyNodeOpen(run)) await requireAnswers(run, 'target');
+    await refuseIfOpen(run);
     if (!isPrepared(run.plan)) await removeOverlays(run);
     await removePlaceholders(run);
   },
@@ -93,22 +103,27 @@ function isPrepared({ request }: Run['plan']): boolean {
   return request.snapshot?.prepared === true;
 }
 
-async function removeOverlays({ plan, vm, host, ledger }: Run): Promise<void> {
-  for (const disk of plan.disks) {
-    await refuseIfOpen(vm, disk);
-    for (const path of [disk.sourceOverlay, disk.targetOverlay]) {
-      await host.removeFile(path);
-      ledger.gone('file', path);
-    }
+/** Where the target does not answer, its files stay in the ledger. */
+async function removeOverlays(run: Run): Promise<void> {
+  const { plan, host, ledger } = run;
+  // The source's first: a target that cannot be written any more ends this with an error.
+  for (const { sourceOverlay } of plan.disks) {
+    await host.removeFile(sourceOverlay);
+    ledger.gone('file', sourceOverlay);
   }
+  await removeFromTarget(
+    run,
+    plan.disks.map(({ targetOverlay }) => targetOverlay),
+  );
 }
 
 /** An overlay that the VM has open holds data, whatever the journal says. */
-async function refuseIfOpen(vm: Run['vm'], disk: PlannedDisk): Promise<void> {
-  const open = await vm.existingNodes([disk.nodes.source, disk.nodes.mirror]);
+async function refuseIfOpen({ plan, vm }: Run): Promise<void> {
+  const open = await vm.existingNodes(plan.disks.flatMap(({ nodes }) => [nodes.source, nodes.mirror]));
   if (open.length > 0) {
+    const disk = plan.disks.find(({ nodes }) => open.includes(nodes.source) || open.includes(nodes.mirror));
     throw ferryError('IMAGE_IN_USE', {
-      path: open.includes(disk.nodes.source) ? disk.sourceOverlay : disk.targetOverlay,
+      path: (open.includes(disk?.nodes.source ?? '') ? disk?.sourceOverlay : disk?.targetOverlay) ?? '',
     });
   }
 }

@@ -47,6 +47,10 @@ export const snapshot: Step = {
     const folds = plan.disks.map(({ id, jobs, nodes, active }): FoldJob => {
       return { disk: id, job: jobs.foldBack, overlay: nodes.source, base: active.node };
     });
+    // A mirror that waits for a target which does not answer is still on the overlay, and QEMU would not fold that.
+    const mirrors = await vm.dismiss(plan.disks.map(({ jobs }) => jobs.mirror));
+    const [first] = plan.disks;
+    if (first && mirrors.length > 0) throw ferryError('STORAGE_HANGS', { path: first.targetOverlay, id: plan.id });
     await foldGroup(run, 'fold-back', folds);
     const nodes = plan.disks.map((disk) => disk.nodes.source);
     await vm.closeNodes(nodes);

@@ -1,6 +1,7 @@
 import type { CommitKind } from '../../journal/index.ts';
 import { letGuestGo } from './guest-brake.ts';
-import { begunJobs, cancelGroup, jobGroup } from './job-group.ts';
+import { cutMirrorServer } from '../mirror-server.ts';
+import { begunJobs, jobGroup, letGo } from './job-group.ts';
 import type { Run } from '../run.ts';
 import { isVmStopped, wakeVm } from './vm-stop.ts';
 
@@ -32,7 +33,8 @@ export async function freeGuest(run: Run): Promise<FreedGroup | undefined> {
     // Processors that were stopped without a record: jobs that have not drained yet, or that were just being started and
     // would miss what the guest writes from now on.
     if (!held && (!stopped || committed || jobs.length === 0)) continue;
-    await (committed ? jobGroup(run, ids).release() : cancelGroup(run, ids));
+    if (!committed && kind === 'pivot') await cutMirrorServer(run);
+    await (committed ? jobGroup(run, ids, 'target').release() : letGo(run, ids));
     freed = { kind, side: kind === 'fold' || (kind === 'pivot' && committed) ? 'target' : 'source' };
   }
   await wakeVm(run);

@@ -6,6 +6,7 @@ type Act =
   | 'check'
   | 'flush'
   | 'open'
+  | 'ask'
   | 'hold'
   | 'attach'
   | 'write'
@@ -26,6 +27,7 @@ async function swap(...failing: readonly Act[]): Promise<{ acts: Act[]; error?: 
   const group = {
     check: later('check'),
     flush: later('flush'),
+    ask: later('ask'),
     hold: later('hold'),
     attach: later('attach'),
     release: later('release'),
@@ -53,11 +55,11 @@ async function swap(...failing: readonly Act[]): Promise<{ acts: Act[]; error?: 
 describe('the two-phase swap', () => {
   test('goes by the page', async () => {
     expect(await swap()).toEqual({
-      acts: ['check', 'flush', 'open', 'hold', 'attach', 'write', 'release', 'settle', 'dispose'],
+      acts: ['check', 'flush', 'open', 'ask', 'hold', 'attach', 'write', 'release', 'settle', 'dispose'],
     });
   });
 
-  test.each(['check', 'flush', 'open'] as const)('nothing is held when %s fails', async (act) => {
+  test.each(['check', 'flush', 'open', 'ask'] as const)('nothing is held when %s fails', async (act) => {
     const { acts, error } = await swap(act);
     expect(error).toBe(`${act} failed`);
     expect(acts).not.toContain('hold');
@@ -66,19 +68,19 @@ describe('the two-phase swap', () => {
 
   test('a group that cannot be held is let go, without a record', async () => {
     expect(await swap('hold')).toEqual({
-      acts: ['check', 'flush', 'open', 'hold', 'cancel', 'dispose'],
+      acts: ['check', 'flush', 'open', 'ask', 'hold', 'cancel', 'dispose'],
       error: 'hold failed',
     });
   });
 
   test('a group that cannot be put on its chain is let go, without a record', async () => {
     const { acts } = await swap('attach');
-    expect(acts).toEqual(['check', 'flush', 'open', 'hold', 'attach', 'cancel', 'dispose']);
+    expect(acts).toEqual(['check', 'flush', 'open', 'ask', 'hold', 'attach', 'cancel', 'dispose']);
   });
 
   test('a record whose writing failed is revoked before the group is let go', async () => {
     expect(await swap('write')).toEqual({
-      acts: ['check', 'flush', 'open', 'hold', 'attach', 'write', 'revoke', 'cancel', 'dispose'],
+      acts: ['check', 'flush', 'open', 'ask', 'hold', 'attach', 'write', 'revoke', 'cancel', 'dispose'],
       error: 'write failed',
     });
   });

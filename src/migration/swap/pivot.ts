@@ -6,6 +6,11 @@ export interface Group {
   check(): Promise<void>;
   /** Makes durable what the target holds so far, so that little is left to do while the guest's I/O is held. */
   flush(): Promise<void>;
+  /**
+   * Whether the storages answer, asked last of all: from here on QEMU would wait for one that hangs, and the guest for QEMU.
+   * The answer is milliseconds old when it counts; `hold` has a limit of its own.
+   */
+  ask(): Promise<void>;
   /** `job-complete` on every job; resolves when all are `pending`: both sides are identical and the guest's I/O is held. */
   hold(): Promise<void>;
   /**
@@ -55,6 +60,7 @@ export async function pivot(group: Group, commit: CommitRecord, clock: Clock): P
   await group.check();
   await group.flush();
   using record = commit.open();
+  await group.ask();
 
   const held = clock.monotonic();
   try {

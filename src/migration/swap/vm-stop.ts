@@ -1,16 +1,32 @@
 import type { Run } from '../run.ts';
+import { requireAnswers } from '../storage-answers.ts';
+import { isTargetOpen } from '../target-files.ts';
 
 const name = ({ plan }: Run): string => `stopped-${plan.id}`;
 
 /** When this process has stopped the processors, by the monotonic clock. */
 const stoppedAt = new WeakMap<Run, number>();
 
-/** Writes to the ledger that the VM's processors are about to be stopped; given to what may do it. */
-export function noteStop(run: Run): () => void {
+/**
+ * What is done before the VM's processors are stopped; given to what may do it. The storages are asked whether they answer,
+ * because QEMU stops nothing before all of its I/O has come back. Then it is written to the ledger.
+ * @throws FerryError STORAGE_HANGS, from the function that it returns
+ */
+export function beforeStop(run: Run): () => Promise<void> {
+  return async () => {
+    if (isTargetOpen(run)) await requireAnswers(run, 'target');
+    await requireAnswers(run, 'source');
+    await noteStop(run)();
+  };
+}
+
+/** The same where the storages were asked just before. */
+export function noteStop(run: Run): () => Promise<void> {
   return () => {
     run.ledger.plan('job', name(run), 'vm-stopped');
     run.ledger.made('job', name(run));
     stoppedAt.set(run, run.clock.monotonic());
+    return Promise.resolve();
   };
 }
 

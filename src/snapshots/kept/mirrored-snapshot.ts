@@ -42,6 +42,8 @@ export async function beginMirrored(
   checkNames(files);
   if (snapshot.prepared) for (const each of files) await checkPrepared(each);
   const request: MigrationRequest = {
+    // A mirrored snapshot may stand for days, on files of its user's, which the server would make longer.
+    mirrorServer: false,
     ...DEFAULT_REQUEST,
     disks: files.map(({ disk, mirror }) => ({ name: disk, to: dirname(mirror) })),
     keepSource: true,

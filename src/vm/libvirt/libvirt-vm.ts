@@ -63,6 +63,8 @@ const FIRST_THAT_MAY_MISS = 8_002_000n;
 export class LibvirtVm implements VirtualMachine {
   readonly identity: VmIdentity;
   readonly brake: GuestBrake = diskLimits(async () => await this.#domain());
+  /** libvirt opens the copy's target itself. */
+  readonly takesServed = false;
   readonly #dom: RemoteDomain;
   readonly #clock: Clock;
   #client: LibvirtClient;
@@ -140,7 +142,7 @@ export class LibvirtVm implements VirtualMachine {
   }
 
   /** In background mode, always; see above. */
-  async startMirrors(mirrors: readonly MirrorNode[], beforeStop: () => void): Promise<void> {
+  async startMirrors(mirrors: readonly MirrorNode[], beforeStop: () => Promise<void>): Promise<void> {
     const domain = await this.#domain();
     const names = mirrors.map(({ job }) => nameOf(job));
     await this.#startJobs(domain, names, beforeStop, () =>
@@ -155,7 +157,7 @@ export class LibvirtVm implements VirtualMachine {
   async #startJobs(
     domain: Domain,
     names: readonly JobName[],
-    beforeStop: () => void,
+    beforeStop: () => Promise<void>,
     start: () => Promise<unknown>,
   ): Promise<void> {
     const { hv_ver: version } = await domain.client.call('CONNECT_GET_VERSION');
@@ -219,7 +221,7 @@ export class LibvirtVm implements VirtualMachine {
     return Promise.resolve();
   }
 
-  async hold(jobs: readonly string[], beforeStop: () => void): Promise<void> {
+  async hold(jobs: readonly string[], _limitMs: number, beforeStop: () => Promise<void>): Promise<void> {
     const domain = await this.#domain();
     const { client, dom } = domain;
     const names = jobs.map(nameOf);
@@ -272,6 +274,11 @@ export class LibvirtVm implements VirtualMachine {
     await untilGone(domain, names, this.#clock);
   }
 
+  // `cancel` waits until they are gone.
+  dismiss(): Promise<readonly string[]> {
+    return Promise.resolve([]);
+  }
+
   async #takeBack(domain: Domain, name: JobName): Promise<void> {
     const { kind, disk, from, to } = name;
     if (kind === 'commit') {
@@ -285,7 +292,7 @@ export class LibvirtVm implements VirtualMachine {
     await pivotJob(domain, back);
   }
 
-  async startFolds(folds: readonly FoldJob[], beforeStop: () => void): Promise<void> {
+  async startFolds(folds: readonly FoldJob[], beforeStop: () => Promise<void>): Promise<void> {
     const domain = await this.#domain();
     const { client, dom } = domain;
     const names = folds.map(({ job }) => nameOf(job));
@@ -330,9 +337,9 @@ export class LibvirtVm implements VirtualMachine {
 const NO_SETTINGS = { direct: false, detectZeroes: 'off', discard: 'ignore' } as const;
 
 /** Suspends a VM that runs; one that somebody else has suspended is left to them. */
-async function suspend({ client, dom }: Domain, before: () => void): Promise<void> {
+async function suspend({ client, dom }: Domain, before: () => Promise<void>): Promise<void> {
   if ((await client.call('DOMAIN_GET_STATE', { dom })).state !== DOMAIN_STATE.RUNNING) return;
-  before();
+  await before();
   await client.call('DOMAIN_SUSPEND', { dom });
 }
 

@@ -3,14 +3,10 @@ import { isQmpCommandError, type QmpEvent, type QmpEventQueue } from '../../qmp/
 import type { JobState } from '../virtual-machine.ts';
 import type { Monitor } from './monitor.ts';
 
-/**
- * The longest that the guest's I/O is held for a target that does not drain, in milliseconds: then the group is let go and
- * the guest goes on where it was. It bounds the hold; it does not judge the migration.
- */
-export const HOLD_LIMIT_MS = 10_000;
 /** How long jobs may look for a moment without guest writes before the VM is stopped to give them one, in milliseconds. */
 const PATIENCE_MS = 50;
 const LOOK_EVERY_MS = 200;
+const NEVER = new AbortController().signal;
 
 /** How these jobs stand (`query-block-jobs`); a job that does not exist is not in the answer. */
 export async function jobStates(qmp: Monitor, ids: readonly string[]): Promise<JobState[]> {
@@ -74,36 +70,60 @@ export async function jobChange(
  *
  * Mirrors that do not drain are given up in the end. Folds are not: QEMU 7.2 dies of the cancel of one that was told to
  * complete (the same assertion), and they work on the guest's own storage, for which it waits with them or without.
- * @throws FerryError HOLD_FAILED, QMP_COMMAND; jobs that are pending by then stay so until they are cancelled
+ * @param limitMs the longest that the guest's I/O is held for jobs that do not drain; `Infinity`: they are waited for
+ * @throws FerryError HOLD_FAILED, QMP_COMMAND; what `stopVm` throws. Jobs that are pending by then stay so until they are
+ *   cancelled
  */
 export async function holdJobs(
   qmp: Monitor,
   ids: readonly string[],
+  limitMs: number,
   clock: Clock,
-  stopVm: () => Promise<void>,
+  stopVm: (limit: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const threads = await qmp.execute('query-iothreads');
   const folds = (await qmp.execute('query-block-jobs')).some(
     ({ device, type }) => ids.includes(device) && type === 'commit',
   );
   using changes = qmp.listen((event) => event.event === 'JOB_STATUS_CHANGE' && ids.includes(event.data.id));
-  const began = clock.monotonic();
-  let stopped = threads.length > 0 || folds;
-  if (stopped) await stopVm();
-  await Promise.all(ids.map((id) => qmp.execute('job-complete', { id })));
   const open = new Set(ids);
-  while (open.size > 0) {
-    const limit = stopped ? HOLD_LIMIT_MS : PATIENCE_MS;
-    const change = await (folds ? changes.next() : nextUntil(changes, clock, limit - (clock.monotonic() - began)));
-    if (change === undefined && stopped) throw notDrained(open);
-    if (change === undefined) {
-      stopped = true;
-      await stopVm();
-    } else if (change.event === 'JOB_STATUS_CHANGE') {
-      const { id, status } = change.data;
-      if (status === 'pending') open.delete(id);
-      if (status === 'aborting' || status === 'concluded') throw await ended(qmp, id, status);
+  const limit = Number.isFinite(limitMs) ? clock.timeout(limitMs) : NEVER;
+  const began = clock.monotonic();
+  try {
+    let patience: number | undefined = threads.length > 0 || folds ? undefined : PATIENCE_MS;
+    if (patience === undefined) await unlessAborted(stopVm(limit), limit);
+    await unlessAborted(Promise.all(ids.map((id) => qmp.execute('job-complete', { id }))), limit);
+    while (open.size > 0) {
+      const left = limitMs - (clock.monotonic() - began);
+      const change = await nextUntil(changes, clock, Math.min(left, patience ?? LOOK_EVERY_MS));
+      if (change === undefined) {
+        if (clock.monotonic() - began >= limitMs) throw notDrained(open, limitMs);
+        if (patience !== undefined) await unlessAborted(stopVm(limit), limit);
+        patience = undefined;
+      } else if (change.event === 'JOB_STATUS_CHANGE') {
+        const { id, status } = change.data;
+        if (status === 'pending') open.delete(id);
+        if (status === 'aborting' || status === 'concluded') throw await ended(qmp, id, status);
+      }
     }
+  } catch (error) {
+    throw limit.aborted && error === limit.reason ? notDrained(open, limitMs) : error;
+  }
+}
+
+/**
+ * What the work comes to, or the signal's reason: QEMU may be waiting for a storage in its main loop, and then answers nobody
+ * until that is cut off or comes back. What was asked of it is done when it does.
+ */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
 
@@ -118,8 +138,8 @@ async function nextUntil(queue: QmpEventQueue, clock: Clock, ms: number): Promis
   }
 }
 
-function notDrained(open: ReadonlySet<string>): FerryError {
-  const reason = `not drained within ${HOLD_LIMIT_MS / 1000} s: the storage is too slow or does not answer`;
+function notDrained(open: ReadonlySet<string>, limitMs: number): FerryError {
+  const reason = `not drained within ${limitMs} ms: the storage is too slow or does not answer`;
   return ferryError('HOLD_FAILED', { jobs: [...open].join(', '), reason });
 }
 
@@ -151,25 +171,37 @@ export async function settleJobs(
   ids: readonly string[],
   clock: Clock,
 ): Promise<ReadonlyMap<string, string>> {
-  const errors = new Map<string, string>();
+  const all = new Map<string, string>();
   for (;;) {
-    const jobs = await jobStates(qmp, ids);
-    if (jobs.length === 0) return errors;
-    for (const { id, status, error } of jobs) {
-      if (status !== 'concluded') continue;
-      if (error !== undefined) errors.set(id, error);
-      await qmp.execute('job-dismiss', { id }).catch(ignoreGone);
-    }
-    if (jobs.some(({ status }) => status !== 'concluded')) await jobChange(qmp, ids, clock, LOOK_EVERY_MS);
+    const { left, errors } = await dismissJobs(qmp, ids);
+    for (const [id, error] of errors) all.set(id, error);
+    if (left.length === 0) return all;
+    await jobChange(qmp, left, clock, LOOK_EVERY_MS);
   }
 }
 
+/** Dismisses those of these jobs that are over. Returns the others, and the errors with which those ended. */
+export async function dismissJobs(
+  qmp: Monitor,
+  ids: readonly string[],
+): Promise<{ readonly left: readonly string[]; readonly errors: ReadonlyMap<string, string> }> {
+  const left: string[] = [];
+  const errors = new Map<string, string>();
+  for (const { id, status, error } of await jobStates(qmp, ids)) {
+    if (error !== undefined) errors.set(id, error);
+    // Refused, it may be gone, or be dismissed the next time.
+    if (status !== 'concluded' || !(await accepted(qmp.execute('job-dismiss', { id })))) left.push(id);
+  }
+  return { left, errors };
+}
+
 /**
- * Ends these jobs without a swap, in whatever state they are, and waits until they are gone. Safe under load because they
- * run in background mode (`startMirror` says what happens to others).
+ * Has these jobs end without a swap, in whatever state they are. The command does not wait for their I/O, and a guest that
+ * they held goes on; but they are there until it has come back. Safe under load because they run in background mode
+ * (`mirrorArguments` says what happens to others).
  * @throws FerryError QMP_COMMAND when a job goes on and cannot be cancelled
  */
-export async function cancelJobs(qmp: Monitor, ids: readonly string[], clock: Clock): Promise<void> {
+export async function cancelJobs(qmp: Monitor, ids: readonly string[]): Promise<void> {
   const jobs = await jobStates(qmp, ids);
   const live = jobs.filter(isLive).map(({ id }) => id);
   const outcomes = await Promise.allSettled(live.map((id) => qmp.execute('job-cancel', { id })));
@@ -180,14 +212,19 @@ export async function cancelJobs(qmp: Monitor, ids: readonly string[], clock: Cl
     const [job] = await jobStates(qmp, live.slice(index, index + 1));
     if (job !== undefined && isLive(job)) throw outcome.reason;
   }
-  await settleJobs(qmp, ids, clock);
 }
 
 function isLive({ status }: JobState): boolean {
   return status !== 'concluded' && status !== 'aborting';
 }
 
-/** A job may end by itself between the look and the command: what was wanted is so. */
-function ignoreGone(error: unknown): void {
-  if (!isQmpCommandError(error)) throw error;
+/** Whether QEMU has done what it was told. */
+async function accepted(command: Promise<unknown>): Promise<boolean> {
+  try {
+    await command;
+    return true;
+  } catch (error) {
+    if (!isQmpCommandError(error)) throw error;
+    return false;
+  }
 }

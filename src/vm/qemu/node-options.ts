@@ -30,12 +30,15 @@ export function overlayOptions({ node, path, settings }: OverlayNode): BlockdevA
  * The mirror, opened on the immutable chain of the source. Never on `backing: null`: in `copy-mode=write-blocking` a 4 KiB
  * guest write to a cluster that the overlay does not have would fill the rest of the cluster with zeroes, without a word.
  */
-export function mirrorOptions({ node, fileNode, path, base, settings }: MirrorNode): BlockdevAdd {
+export function mirrorOptions({ node, fileNode, path, base, settings, served }: MirrorNode): BlockdevAdd {
   return {
     driver: 'qcow2',
     'node-name': node,
     ...common(settings),
-    file: file(path, settings, fileNode),
+    // Without a name it is QEMU's own, which closes it when the mirror is put on its file.
+    file: served
+      ? { driver: 'nbd', server: { type: 'unix', path: served.socket }, export: served.name }
+      : file(path, settings, fileNode),
     backing: base,
   };
 }
@@ -53,6 +56,12 @@ export function chainOptions({ node, path, format, mirror }: TargetChain): Block
     file: file(path, mirror.settings),
   };
   return format === 'qcow2' ? { driver: 'qcow2', ...options } : { driver: 'raw', ...options };
+}
+
+/** The file of a mirror that is served: open, for `blockdev-reopen` to put it in the server's place. */
+export function mirrorFileOptions({ fileNode, path, settings }: MirrorNode): BlockdevAdd {
+  // As a file below a format has it from that.
+  return { ...file(path, settings, fileNode), cache: common(settings).cache, discard: 'unmap' };
 }
 
 /** `blockdev-reopen` sets everything that is not named back to its default, so all is named. */

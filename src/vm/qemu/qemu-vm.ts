@@ -10,7 +10,16 @@ import type {
   TargetChain,
   VirtualMachine,
 } from '../virtual-machine.ts';
-import { cancelJobs, finalizeJobs, holdJobs, jobChange, jobsBegun, jobStates, settleJobs } from './block-jobs.ts';
+import {
+  cancelJobs,
+  dismissJobs,
+  finalizeJobs,
+  holdJobs,
+  jobChange,
+  jobsBegun,
+  jobStates,
+  settleJobs,
+} from './block-jobs.ts';
 import { diskId } from './disks.ts';
 import type { DialledMonitor, Monitor } from './monitor.ts';
 import { type HostFacts, readInventory } from './read-inventory.ts';
@@ -18,6 +27,7 @@ import {
   chainOptions,
   foldArguments,
   mirrorArguments,
+  mirrorFileOptions,
   mirrorOptions,
   overlayOptions,
   reopenOptions,
@@ -27,6 +37,7 @@ import { hostFacts } from './host-facts.ts';
 /** A virtual machine whose QEMU is driven straight over QMP. */
 export class QemuVm implements VirtualMachine {
   readonly identity: VmIdentity;
+  readonly takesServed = true;
   readonly #host: HostFacts;
   readonly #clock: Clock;
   readonly #dial: () => Promise<DialledMonitor>;
@@ -110,7 +121,7 @@ export class QemuVm implements VirtualMachine {
     });
   }
 
-  async startMirrors(mirrors: readonly MirrorNode[], beforeStop: () => void): Promise<void> {
+  async startMirrors(mirrors: readonly MirrorNode[], beforeStop: () => Promise<void>): Promise<void> {
     const qmp = await this.#monitor();
     for (const mirror of mirrors) await qmp.execute('blockdev-add', mirrorOptions(mirror));
     const ids = mirrors.map(({ job }) => job);
@@ -129,7 +140,10 @@ export class QemuVm implements VirtualMachine {
 
   async openChains(chains: readonly TargetChain[]): Promise<void> {
     const qmp = await this.#monitor();
-    for (const chain of chains) await qmp.execute('blockdev-add', chainOptions(chain));
+    for (const chain of chains) {
+      if (chain.openFile) await qmp.execute('blockdev-add', mirrorFileOptions(chain.mirror));
+      await qmp.execute('blockdev-add', chainOptions(chain));
+    }
   }
 
   async attach(chains: readonly TargetChain[]): Promise<void> {
@@ -137,9 +151,9 @@ export class QemuVm implements VirtualMachine {
     await qmp.execute('blockdev-reopen', { options: chains.map(reopenOptions) });
   }
 
-  async hold(jobs: readonly string[], beforeStop: () => void): Promise<void> {
+  async hold(jobs: readonly string[], limitMs: number, beforeStop: () => Promise<void>): Promise<void> {
     const qmp = await this.#monitor();
-    await holdJobs(qmp, jobs, this.#clock, () => stopVm(qmp, beforeStop));
+    await holdJobs(qmp, jobs, limitMs, this.#clock, (limit) => stopVm(qmp, beforeStop, limit));
   }
 
   async release(jobs: readonly string[]): Promise<void> {
@@ -157,10 +171,14 @@ export class QemuVm implements VirtualMachine {
   }
 
   async cancel(jobs: readonly string[]): Promise<void> {
-    await cancelJobs(await this.#monitor(), jobs, this.#clock);
+    await cancelJobs(await this.#monitor(), jobs);
   }
 
-  async startFolds(folds: readonly FoldJob[], beforeStop: () => void): Promise<void> {
+  async dismiss(jobs: readonly string[]): Promise<readonly string[]> {
+    return (await dismissJobs(await this.#monitor(), jobs)).left;
+  }
+
+  async startFolds(folds: readonly FoldJob[], beforeStop: () => Promise<void>): Promise<void> {
     const qmp = await this.#monitor();
     const ids = folds.map(({ job }) => job);
     await this.#startJobs(qmp, ids, beforeStop, () =>
@@ -177,7 +195,7 @@ export class QemuVm implements VirtualMachine {
   async #startJobs(
     qmp: Monitor,
     ids: readonly string[],
-    beforeStop: () => void,
+    beforeStop: () => Promise<void>,
     start: () => Promise<unknown>,
   ): Promise<void> {
     this.#missesWrites ??= (await QmpSchema.load(qmp)).has('block-job-change');
@@ -233,9 +251,15 @@ async function dial(address: QmpAddress, signal?: AbortSignal): Promise<DialledM
   }
 }
 
-/** Stops the processors of a VM that runs; one that somebody else has stopped is left to them. */
-async function stopVm(qmp: Monitor, before: () => void): Promise<void> {
+/**
+ * Stops the processors of a VM that runs; one that somebody else has stopped is left to them. QEMU waits in its main loop for
+ * the I/O of every job and flushes every image (7.2 and 10.0): a storage that hangs must not be met here.
+ * @param limit nothing is stopped once it is aborted: the swap that needed it was given up
+ */
+async function stopVm(qmp: Monitor, before: () => Promise<void>, limit?: AbortSignal): Promise<void> {
   if ((await qmp.execute('query-status')).status !== 'running') return;
-  before();
+  limit?.throwIfAborted();
+  await before();
+  limit?.throwIfAborted();
   await qmp.execute('stop');
 }
