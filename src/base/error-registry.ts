@@ -665,6 +665,12 @@ export const ERRORS = {
     remedy: 'Only running VMs are moved. Start it, or copy its images while it is off.',
     exit: 'refused',
   },
+  VM_FORGOTTEN: {
+    message: '{uri} does not know that {vm} runs, but its QEMU does (pid {pid})',
+    remedy:
+      'Do not start it. If another libvirt runs it, name that one (--connect). Otherwise libvirt has lost it: shut the VM down from within, or end that process; then `blockferry recover` brings its disks to where it can be started from.',
+    exit: 'attention',
+  },
   VM_OF_LIBVIRT: {
     message: '{vm} (pid {pid}) is managed by libvirt, which has to know of every change to its disks',
     remedy: 'Name the VM instead of its monitor: it is then moved through libvirt (--connect says which, as in virsh).',

@@ -1,5 +1,5 @@
 import { realpath } from 'node:fs/promises';
-import { ferryError } from '../base/index.ts';
+import { ferryError, isFerryError } from '../base/index.ts';
 import type { MigrationPlan } from '../migration/index.ts';
 import { formatQmpAddress, type QmpAddress } from '../qmp/index.ts';
 import {
@@ -29,7 +29,7 @@ export interface VmChoice {
 /**
  * Connects to the VM that the command line names.
  * @throws FerryError USAGE when it names none or two; NO_SUCH_VM, AMBIGUOUS_VM, VM_NO_MONITOR, VM_OF_LIBVIRT,
- *   MIGRATION_EXISTS, MIRRORED_SNAPSHOT; what `QemuVm.connect` and `LibvirtVm.connect` throw
+ *   VM_FORGOTTEN, MIGRATION_EXISTS, MIRRORED_SNAPSHOT; what `QemuVm.connect` and `LibvirtVm.connect` throw
  */
 export async function connectVm(cli: Cli, choice: VmChoice): Promise<VirtualMachine> {
   await using rest = new AsyncDisposableStack();
@@ -111,10 +111,22 @@ async function choose(cli: Cli, choice: VmChoice): Promise<Chosen> {
   if (vm === undefined || (connect === undefined && named?.managedBy !== 'libvirt')) {
     return await monitorOf(choice, there, cli.surroundings.cwd);
   }
-  const libvirt = await loadLibvirt();
-  const domain = await libvirt.LibvirtVm.connect(libvirtUri(cli, connect), named?.uuid ?? vm, { clock: cli.clock });
+  const domain = await connectDomain(cli, libvirtUri(cli, connect), named?.uuid ?? vm, there);
   const found = there.find(({ pid }) => pid === domain.identity.pid);
   return { domain, ...(found && { vm: found }) };
+}
+
+/** Where libvirt says that it is off, the processes of this host may say otherwise: libvirt 9.0 can lose a VM. */
+async function connectDomain(cli: Cli, uri: string, vm: string, there: readonly DiscoveredVm[]): Promise<LibvirtVm> {
+  const { LibvirtVm } = await loadLibvirt();
+  try {
+    return await LibvirtVm.connect(uri, vm, { clock: cli.clock });
+  } catch (error) {
+    if (!isFerryError(error, 'NO_SUCH_VM', 'VM_NOT_RUNNING')) throw error;
+    const running = there.find(({ name, uuid, managedBy }) => managedBy === 'libvirt' && (name === vm || uuid === vm));
+    if (running === undefined) throw error;
+    throw ferryError('VM_FORGOTTEN', { vm: running.name ?? vm, uri, pid: running.pid }, { cause: error });
+  }
 }
 
 async function monitorOf(

@@ -1,5 +1,5 @@
 /** The commands on VMs of libvirt. The guests are not waited for: their QEMU and their disks are all that is needed. */
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { copying, find } from '../../lab/cli-scene.ts';
@@ -132,4 +132,28 @@ describe('a persistent VM whose QEMU dies', () => {
     expect(find(migration.lines, 'result')).toMatchObject({ outcome: 'rolled-back' });
     expect(await virsh('domblklist', 'dies2', '--inactive')).toContain(join(here.source, 'a.raw'));
   });
+});
+
+test('a VM that libvirt has forgotten is not called off: its process is named, and recover works when that has ended', async () => {
+  const here = await place('forgotten', true, 'raw');
+  await killedCopying(here);
+  // What libvirt 9.0 does by itself when it is killed while it concludes a copy: it cannot read what it has written down.
+  await daemon.kill({ stayDown: true });
+  await rm(join(daemon.folder, 'run-libvirt', 'qemu', 'forgotten.xml'));
+  await daemon.rise();
+  expect(await virsh('domstate', 'forgotten')).toContain('shut off');
+  const asked = [
+    ['recover', ...here.common],
+    ['plan', 'forgotten', '--to', here.target, '--connect', daemon.uri(), ...here.common],
+  ];
+  for (const args of asked) {
+    const { status, stderr } = await Blockferry.run(...args);
+    expect([status, stderr]).toEqual([5, expect.stringContaining(`its QEMU does (pid ${here.domain.vm.pid})`)]);
+    expect(stderr).toContain('Do not start it');
+  }
+  await here.domain.vm.kill();
+  const { status, lines } = await Blockferry.json('recover', ...here.common);
+  expect([status, find(lines, 'result')], JSON.stringify(lines.at(-1))).toMatchObject([0, { outcome: 'rolled-back' }]);
+  expect([await readdir(here.source), await readdir(here.target)]).toEqual([['a.raw'], []]);
+  expect(await virsh('domblklist', 'forgotten', '--inactive')).toContain(join(here.source, 'a.raw'));
 });

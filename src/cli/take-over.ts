@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { ferryError, isFerryError, messageOf } from '../base/index.ts';
 import { Journal, type Migration as JournalRow, stateDirectory } from '../journal/index.ts';
 import { Migration, type MigrationDeps, type MigrationPlan } from '../migration/index.ts';
-import { isOfThisBoot, loadLibvirt, processExists, QemuVm, type VirtualMachine } from '../vm/index.ts';
+import { isOfThisBoot, loadLibvirt, pidOf, processExists, QemuVm, type VirtualMachine } from '../vm/index.ts';
 import type { Cli } from './cli.ts';
 import { drive, migrationDeps } from './drive.ts';
 import { endingResult } from './exit-status.ts';
@@ -17,7 +17,7 @@ const GREET_WITHIN_MS = 10_000;
  * Goes on with a migration that nobody drives, in the foreground; where its QEMU is gone, brings the disks to where the VM
  * can be started from.
  * @param way `rolled-back`: undo it; `done`: wherever it was going
- * @throws FerryError VM_GONE, VM_REPLACED, OTHER_HOST, TOO_LATE; what `Migration.takeOver` and `recoverDisks` throw
+ * @throws FerryError VM_GONE, VM_FORGOTTEN, VM_REPLACED, OTHER_HOST, TOO_LATE; what `Migration.takeOver` and `recoverDisks` throw
  */
 export async function takeOver(cli: Cli, id: string, way: 'done' | 'rolled-back'): Promise<CommandResult> {
   using journal = Journal.open(stateDirectory(cli.options.stateDir));
@@ -69,6 +69,10 @@ async function reconnect(cli: Cli, journal: Journal, { id, vm }: JournalRow): Pr
       ? await (await loadLibvirt()).LibvirtVm.connect(address, vm.uuid, { clock: cli.clock })
       : await QemuVm.connect(parseQmpAddress(address, '/'), { clock: cli.clock, signal: limit });
   } catch (error) {
+    // Its process was seen to run.
+    if (isFerryError(error, 'NO_SUCH_VM', 'VM_NOT_RUNNING')) {
+      throw ferryError('VM_FORGOTTEN', { vm: name, uri: address, pid: pidOf(vm.process) }, { cause: error });
+    }
     const silent = limit.aborted && error === limit.reason;
     if (!silent && !isFerryError(error, 'QMP_NO_SOCKET', 'QMP_REFUSED', 'VM_PROCESS_UNKNOWN')) throw error;
     const truth = journal.commitRecord(id, 'pivot')

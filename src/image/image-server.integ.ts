@@ -39,7 +39,7 @@ test('serves files as long as they are told to be, and is gone when it is ended'
   expect((await stat(imageSocket(folder))).mode & 0o777).toBe(0o600);
   await endImageServer(folder);
   await expect(access(folder)).rejects.toMatchObject({ code: 'ENOENT' });
-  await expect(NbdClient.connect(imageSocket(folder), 'image0')).rejects.toThrow();
+  await expect(NbdClient.connect(imageSocket(folder), 'image0')).rejects.toBeInstanceOf(Error);
   // Where there is none, nothing happens.
   await cutImageServer(folder);
   await endImageServer(folder);

@@ -14,3 +14,8 @@ export async function processExists(process: string, proc: ProcFs = new ProcFs()
 export async function isOfThisBoot(process: string, proc: ProcFs = new ProcFs()): Promise<boolean> {
   return process.split('/')[0] === (await proc.bootId());
 }
+
+/** The number of the process of a `VmIdentity`. */
+export function pidOf(process: string): number {
+  return Number(process.split('/')[1]);
+}
