@@ -267,6 +267,7 @@ export function simHost(world: World, manager: Manager): Host {
     storageAnswers: () => Promise.resolve(true),
     serverFolder: (id, n) => `/run/blockferry-${id}-${n}`,
     serveImages: () => Promise.reject(new Error('no model of a mirror server')),
+    imageServerAnswers: () => Promise.resolve(true),
     cutImageServer: () => Promise.resolve(),
     endImageServer: () => Promise.resolve(),
 

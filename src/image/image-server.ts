@@ -62,6 +62,18 @@ export async function serveImages(folder: string, images: readonly ServedImage[]
   await chmod(imageSocket(folder), 0o600);
 }
 
+/** Whether the server in this folder answers at all: one that was stopped does not. */
+export async function imageServerAnswers(folder: string): Promise<boolean> {
+  try {
+    const qmp = await QmpClient.connect({ path: monitorSocket(folder) }, { connectTimeoutMs: REACH_MS });
+    qmp.close();
+    return true;
+  } catch (error) {
+    messageOf(error);
+    return false;
+  }
+}
+
 /**
  * Takes the images away from whoever uses them: all that waits for an answer has an I/O error at once, though the storage
  * hangs. Killing the server would not do that: a process that waits for a device in the kernel does not end, and its

@@ -13,7 +13,14 @@ export { isInside, sameFile } from './file-identity.ts';
 export { hasSameContent, isEmptyOverlay, type StatedImage } from './content.ts';
 export { type Opener, type Openers, openersOf } from './file-openers.ts';
 export { foldOffline, type FoldOptions } from './fold-offline.ts';
-export { cutImageServer, endImageServer, imageSocket, type ServedImage, serveImages } from './image-server.ts';
+export {
+  cutImageServer,
+  endImageServer,
+  imageServerAnswers,
+  imageSocket,
+  type ServedImage,
+  serveImages,
+} from './image-server.ts';
 export type { BackingLink, Chain, ImageBitmap, ImageInfo, Owner } from './image-info.ts';
 export { type OtherUsers, otherUsersOf, type OtherUsersOptions } from './other-users.ts';
 export { type BackingReference, createOverlay, type OverlayOptions, rewriteBacking } from './overlay.ts';

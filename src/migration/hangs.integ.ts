@@ -19,6 +19,7 @@ import {
   qemuBuilds,
   whyNoHang,
 } from '../../lab/index.ts';
+import { run } from '../base/index.ts';
 import { QmpClient } from '../qmp/index.ts';
 import { Journal } from '../journal/index.ts';
 import type { Run } from './run.ts';
@@ -31,6 +32,10 @@ const SLACK_MS = 1500;
 const { builds } = await qemuBuilds();
 const noHang = await whyNoHang();
 if (noHang !== undefined) console.warn(`not tested: storages that hang (${noHang})`);
+
+async function signalServer(signal: 'STOP' | 'KILL', id: string): Promise<void> {
+  await run('pkill', [`-${signal}`, '-f', `^qemu-storage-daemon.*blockferry-${id}-`]);
+}
 
 describe.skipIf(noHang).each(builds)('QEMU $version ($label): a storage that hangs', (build) => {
   let lab: Lab;
@@ -118,15 +123,18 @@ describe.skipIf(noHang).each(builds)('QEMU $version ($label): a storage that han
     return { ...result, fio, standstillMs };
   };
 
-  /** The real steps; just before a method of the VM is called for the first time, the storage hangs. */
-  const hangingIn = (method: 'hold' | 'cancel'): StepTable => {
+  /** The real steps; just before a method of the VM is called, something hangs. Default: the storage. */
+  const hangingIn = (
+    method: 'hold' | 'cancel',
+    hang: (run: Run) => Promise<void> = () => storage.hang(),
+  ): StepTable => {
     const hung = (run: Run): Run => {
       const vm = new Proxy(run.vm, {
         get(target, key) {
           const value: unknown = Reflect.get(target, key, target);
           if (typeof value !== 'function') return value;
           return async (...args: unknown[]): Promise<unknown> => {
-            if (key === method) await storage.hang();
+            if (key === method) await hang(run);
             return await (value.apply(target, args) as Promise<unknown>);
           };
         },
@@ -159,6 +167,28 @@ describe.skipIf(noHang).each(builds)('QEMU $version ($label): a storage that han
     await storage.answer();
     const again = await takeOver(loaded.vm, { stateDir: loaded.stateDir, id: plan.id });
     expect(again.kind, again.message).toBe('rolled-back');
+    await asBefore(plan.id);
+  });
+
+  test('the mirror server itself, which does not even answer who would cut it off: it is killed', async () => {
+    const { outcome, plan, standstillMs } = await migrateUnderLoad({
+      steps: hangingIn('hold', ({ plan }) => signalServer('STOP', plan.id)),
+    });
+    expect(outcome.kind, outcome.message).toBe('rolled-back');
+    expect(outcome.message).toContain('the mirror server does not answer');
+    expect(standstillMs).toBeLessThan(MAX_HOLD_MS + SLACK_MS);
+    await isFree();
+    await asBefore(plan.id);
+  });
+
+  test.runIf(onFirst)('the mirror server is killed while the images are copied: rolled back', async () => {
+    const { outcome, plan } = await migrateUnderLoad({
+      watch: (migration, event) => {
+        if (event?.type === 'step' && event.step === 'copy' && event.state === 'begun')
+          void signalServer('KILL', migration.plan.id);
+      },
+    });
+    expect(outcome.kind, outcome.message).toBe('rolled-back');
     await asBefore(plan.id);
   });
 

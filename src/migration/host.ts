@@ -36,6 +36,7 @@ export interface Host {
   serverFolder(id: string, n: number): string;
   /** Serves images to a VM. @returns the path of the socket */
   serveImages(folder: string, images: readonly ServedImage[], vm: Pick<VmIdentity, 'pid'>): Promise<string>;
+  imageServerAnswers(folder: string): Promise<boolean>;
   cutImageServer(folder: string): Promise<void>;
   endImageServer(folder: string): Promise<void>;
 

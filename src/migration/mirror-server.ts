@@ -36,6 +36,12 @@ export function isServed({ ledger }: Run): boolean {
   return ledger.live('process').length > 0;
 }
 
+/** Whether what serves the mirrors answers. True where nothing does. */
+export async function mirrorServerAnswers({ host, ledger }: Run): Promise<boolean> {
+  const answers = await Promise.all(ledger.live('process').map((folder) => host.imageServerAnswers(folder)));
+  return !answers.includes(false);
+}
+
 /** Takes the target away from the mirrors: what waits for it has an error at once. Does nothing where there is no server. */
 export async function cutMirrorServer({ host, ledger }: Run): Promise<void> {
   await Promise.all(ledger.live('process').map((folder) => host.cutImageServer(folder)));

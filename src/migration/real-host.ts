@@ -7,6 +7,7 @@ import {
   cutImageServer,
   endImageServer,
   foldOffline,
+  imageServerAnswers,
   imageSocket,
   openersOf,
   probeChain,
@@ -35,6 +36,7 @@ export const realHost: Host = {
   foldOffline,
   cutImageServer,
   endImageServer,
+  imageServerAnswers,
 
   // Of the runtime folders a VM whose unit has a private /tmp sees this one.
   serverFolder: (id, n) =>

@@ -1,5 +1,6 @@
 import { ferryError } from '../../base/index.ts';
 import { DEFAULT_MAX_HOLD_MS } from '../plan/request.ts';
+import { mirrorServerAnswers } from '../mirror-server.ts';
 import type { Run } from '../run.ts';
 import { ask, requireAnswers, type Side } from '../storage-answers.ts';
 import type { Group } from './pivot.ts';
@@ -30,18 +31,18 @@ export function jobGroup(
 }
 
 /**
- * What is done before the processors are stopped in a hold. The storage is asked first, and where it hangs the processors run
- * on. It is not asked beside each drain: few drains need the stop, and starting the process that asks would lengthen all of
- * them (a hold of two disks from 24 to 71 ms). A mirror that is cut off from its target while QEMU
- * (7.2) is in `stop` ends in the midst of `bdrv_flush_all`, and leaves its filter on the overlay for good: "Need a root
- * block node" says the `block-commit` that should take the overlay away.
+ * What is done before the processors are stopped in a hold. The storage and the mirror server are asked first, and where one of
+ * them hangs the processors run on. They are not asked beside each drain: few drains need the stop, and starting the process
+ * that asks would lengthen all of them (a hold of two disks from 24 to 71 ms). A mirror that is cut off from its target while
+ * QEMU (7.2) is in `stop` ends in the midst of `bdrv_flush_all`, and leaves its filter on the overlay for good, with nothing
+ * above it: "Need a root block node" says the `block-commit` that should take the overlay away.
  */
 function stopIfAnswering(run: Run, jobs: readonly string[], side: Side): () => Promise<void> {
   return async () => {
-    const path = await ask(run, side, maxHoldOf(run.plan));
-    if (path !== undefined) {
-      throw ferryError('HOLD_FAILED', { jobs: jobs.join(', '), reason: `the storage of ${path} does not answer` });
-    }
+    const [path, served] = await Promise.all([ask(run, side, maxHoldOf(run.plan)), mirrorServerAnswers(run)]);
+    const silent = path === undefined ? 'the mirror server' : `the storage of ${path}`;
+    if (path !== undefined || !served)
+      throw ferryError('HOLD_FAILED', { jobs: jobs.join(', '), reason: `${silent} does not answer` });
     await noteStop(run)();
   };
 }
