@@ -64,8 +64,8 @@ async function startMirrors(run: Run, disks: readonly PlannedDisk[]): Promise<vo
   try {
     return await start(await startMirrorServer(run, disks));
   } catch (error) {
-    // A VM that is confined may not reach the server's socket; it can do without, if less safely.
-    if (!isFerryError(error, 'QMP_COMMAND') || !/connect|socket/i.test(error.message)) throw error;
+    // A VM that is confined may not reach the socket, and a QEMU may be built without NBD; it can do without, if less safely.
+    if (!isFerryError(error, 'QMP_COMMAND') || !/connect|socket|nbd/i.test(error.message)) throw error;
     await vm.closeNodes(disks.map(({ nodes }) => nodes.mirror));
     await endMirrorServer(run);
     const message = `the VM cannot reach the mirror server, so a target that hangs at the swap would hold the guest: ${error.message}`;
