@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Lab } from '../index.ts';
 import { type Choices, choose } from './choices.ts';
-import { ImageStock, type Layout } from './layout.ts';
+import { ImageStock } from './layout.ts';
 import { LibvirtHost } from './libvirt-host.ts';
 import { type Bench, runTrial, type TrialResult } from './trial.ts';
+import { PLAIN_REQUEST, twoDisks } from './two-disks.ts';
 
-const MiB = 2 ** 20;
 let lab: Lab;
 let bench: Bench;
 
@@ -18,19 +18,9 @@ beforeAll(async () => {
 });
 afterAll(() => lab[Symbol.asyncDispose]());
 
-/** Two disks that are written to all the time: a raw image, and a qcow2 one. */
-const layout: Omit<Layout, 'persistent'> = {
-  style: 'blockdev',
-  disks: (['raw', 'qcow2'] as const).map((format, n) => ({
-    images: [{ name: `disk${n}.${format}`, format, clusters: {}, fill: 20, seed: 1 }],
-    options: {},
-  })),
-  writers: [0, 1].map((disk) => ({ disk, seed: disk + 1, rate: 100, region: { offset: 0, length: 8 * MiB } })),
-};
-
 async function trial(persistent: boolean, choices: Pick<Choices, 'moment' | 'blow'>): Promise<TrialResult> {
-  const request = { verify: true, fold: true, keepSource: false, leaveLink: false, bandwidth: 0, mirrorServer: true };
-  const rest = { layout: { ...layout, persistent }, request, gcBefore: false, attempts: [{ way: 'recover' }] as const };
+  const layout = twoDisks(['raw', 'qcow2'], persistent);
+  const rest = { layout, request: PLAIN_REQUEST, gcBefore: false, attempts: [{ way: 'recover' }] as const };
   return await runTrial(bench, { ...choose(1, { driver: 'libvirt' }), ...rest, ...choices });
 }
 

@@ -7,14 +7,14 @@ import { Journal } from '../../src/journal/index.ts';
 import type { MigrationPlan } from '../../src/migration/index.ts';
 import { Lab, qemuBuilds } from '../index.ts';
 import { type Choices, choose } from './choices.ts';
-import { ImageStock, type Layout } from './layout.ts';
+import { ImageStock } from './layout.ts';
 import { PLAIN_QEMU } from './plain-qemu.ts';
 import { report } from './results.ts';
 import { runTrials } from './run-trials.ts';
 import type { Scene } from './scene.ts';
 import { runTrial, type Tampering, type TrialResult } from './trial.ts';
+import { PLAIN_REQUEST, twoDisks } from './two-disks.ts';
 
-const MiB = 2 ** 20;
 const { builds } = await qemuBuilds();
 let evidence: string;
 beforeAll(async () => (evidence = await mkdtemp(join(tmpdir(), 'torture-evidence-'))));
@@ -44,18 +44,7 @@ describe.each(builds)('QEMU $version ($label)', (build) => {
   });
 });
 
-/** Two disks, each of a single image, that are written to all the time. */
-const layout: Layout = {
-  style: 'blockdev',
-  persistent: false,
-  disks: (['qcow2', 'raw'] as const).map((format, n) => ({
-    images: [{ name: `disk${n}.${format}`, format, clusters: {}, fill: 20, seed: 1 }],
-    options: {},
-  })),
-  writers: [0, 1].map((disk) => ({ disk, seed: disk + 1, rate: 100, region: { offset: 0, length: 8 * MiB } })),
-};
-
-const request = { verify: true, fold: true, keepSource: false, leaveLink: false, bandwidth: 0, mirrorServer: true };
+const layout = twoDisks(['qcow2', 'raw']);
 
 describe('a trial has teeth', () => {
   let lab: Lab;
@@ -69,7 +58,7 @@ describe('a trial has teeth', () => {
   const trial = async (choices: Partial<Choices>, beforeRecovery: Tampering['beforeRecovery']): Promise<TrialResult> =>
     await runTrial(
       { build: lab.build, stock, hypervisor: PLAIN_QEMU, evidence: join(lab.folder, 'evidence') },
-      { ...choose(1), layout, request, gcBefore: false, attempts: [{ way: 'recover' }], ...choices },
+      { ...choose(1), layout, request: PLAIN_REQUEST, gcBefore: false, attempts: [{ way: 'recover' }], ...choices },
       { ...(beforeRecovery && { beforeRecovery }) },
     );
 
