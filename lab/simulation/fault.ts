@@ -4,7 +4,8 @@ import type { Random } from '../torture/random.ts';
  * `kill-…`: kill -9 of the manager, of QEMU, of both; the host loses its power. `error`: a command, a file or the journal
  * refuses, and nothing was done, or all was. `unknown-outcome`: the monitor's connection breaks before or after the
  * command was executed; a commit of the journal fails so that nobody knows. `full`: a storage is about to fill. `stall`: no
- * job gets further for some time. `target-error`: a job meets an error. `spoil`: a copy is not what was written. The rest is
+ * job gets further for some time. `hang`: the target answers nothing for some time, neither with data nor with an error.
+ * `target-error`: a job meets an error. `spoil`: a copy is not what was written. The rest is
  * what a user asks for.
  */
 export type FaultKind =
@@ -16,6 +17,7 @@ export type FaultKind =
   | 'unknown-outcome'
   | 'full'
   | 'stall'
+  | 'hang'
   | 'target-error'
   | 'spoil'
   | 'abort'
@@ -45,6 +47,17 @@ const CRITICAL: readonly [string, ...string[]] = [
   ...(['job-complete', 'blockdev-reopen', 'job-finalize', 'job-cancel', 'job-dismiss', 'transaction', 'stop'] as const),
   ...(['blockdev-mirror', 'block-commit', 'blockdev-del', 'foldOffline', 'renameFile', 'rewriteBacking'] as const),
 ];
+
+/** With a hang of the target somewhere among them. */
+export function withHang(faults: readonly Fault[], random: Random): readonly Fault[] {
+  const at = random.integer(faults.length + 1);
+  const anywhere = 1 + random.integer(260);
+  const critical = random.chance(0.3);
+  const hang: Fault = critical
+    ? { kind: 'hang', after: 1, at: random.pick(['job-complete', 'blockdev-mirror', 'copyImage']), when: 'before' }
+    : { kind: 'hang', after: anywhere, when: 'before' };
+  return faults.toSpliced(at, 0, hang);
+}
 
 /** What goes wrong in one schedule: nothing, one thing, or one upon another. */
 export function drawFaults(random: Random): readonly Fault[] {

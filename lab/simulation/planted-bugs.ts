@@ -60,6 +60,14 @@ export const PLANTED_BUGS: { readonly [bug: string]: Parts } = {
     },
   },
 
+  'the hold goes on whatever the target says': {
+    wrap({ vm, journal }) {
+      const hold: VirtualMachine['hold'] = (jobs, _limit, stop) =>
+        vm.hold(jobs, Number.POSITIVE_INFINITY, (limit) => stop(limit).catch(() => undefined));
+      return { vm: changed(vm, { hold }), journal };
+    },
+  },
+
   'mirrors are taken for ready without a look': {
     wrap({ vm, journal }) {
       const jobs: VirtualMachine['jobs'] = async (ids) =>

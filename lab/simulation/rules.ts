@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { hiddenNames } from '../../src/migration/recovery/hidden-images.ts';
 import type { CommitKind } from '../../src/journal/index.ts';
 import type { CommandArguments } from '../../src/qmp/index.ts';
@@ -6,7 +7,7 @@ import { voidMark } from '../../src/migration/swap/commit-record.ts';
 import type { JournalContents } from './memory-journal.ts';
 import { inFolder, type Scene, SOURCE, TARGET } from './scene.ts';
 import { readChain } from './sim-files.ts';
-import type { World } from './world.ts';
+import { TARGET_DEVICE, type World } from './world.ts';
 
 /** The longest that the guest may wait because of a manager that lives, in milliseconds: the limit of the hold, and a little. */
 const LONGEST_WAIT_MS = 11_000;
@@ -89,7 +90,7 @@ export class Rules {
     const { qemu } = this.#world;
     if (this.#world.committed('pivot')) return;
     for (const [disk, { inode }] of qemu.disks) {
-      if (inode.device === '2') this.#world.broken(`${disk} is on the target, and there is no commit record`);
+      if (inode.device === TARGET_DEVICE) this.#world.broken(`${disk} is on the target, and there is no commit record`);
     }
   }
 
@@ -124,10 +125,22 @@ export class Rules {
     const { files, journal, migration } = this.#world;
     const wanted = outcome === 'done' ? this.#filesWhenDone() : this.#filesBefore();
     const found = new Set([...inFolder(files, SOURCE), ...inFolder(files, TARGET)]);
-    for (const path of found) if (!wanted.has(path)) this.#world.broken(`litter after ${outcome}: ${path}`);
+    // Files on a target that did not answer are left to it, and `gc` knows them.
+    const left = new Set(
+      this.#world.hangsUntil === 0
+        ? []
+        : journal.ledger
+            .filter(
+              ({ kind, name, state }) =>
+                kind === 'file' && state !== 'gone' && dirname(name) === TARGET && !wanted.has(name),
+            )
+            .map(({ name }) => name),
+    );
+    for (const path of found)
+      if (!wanted.has(path) && !left.has(path)) this.#world.broken(`litter after ${outcome}: ${path}`);
     for (const path of wanted) if (!found.has(path)) this.#world.broken(`gone after ${outcome}: ${path}`);
     for (const { migration: id, kind, name, state } of journal.ledger) {
-      if (id === migration && state !== 'gone')
+      if (id === migration && state !== 'gone' && !left.has(name))
         this.#world.broken(`left in the ledger after ${outcome}: ${kind} ${name}`);
     }
     this.#rightContents(outcome);
@@ -155,7 +168,7 @@ export class Rules {
     for (const { id, target, targetOverlay, active } of disks) {
       const path = outcome === 'rolled-back' ? active.path : request.fold ? target : targetOverlay;
       const chain = files.chain(path);
-      const away = outcome === 'done' ? chain.find((inode) => inode?.device !== '2') : undefined;
+      const away = outcome === 'done' ? chain.find((inode) => inode?.device !== TARGET_DEVICE) : undefined;
       if (away !== undefined) this.#world.broken(`the chain of ${path} leads back to the source`);
       for (const [block, least] of guest.least(id).entries()) {
         if (readChain(chain, block) < least)
@@ -166,7 +179,7 @@ export class Rules {
 
   #rightNodes(outcome: 'done' | 'rolled-back'): void {
     const { qemu } = this.#world;
-    const folder = outcome === 'done' ? '2' : '1';
+    const device = outcome === 'done' ? TARGET_DEVICE : '1';
     for (const job of qemu.jobs.keys()) this.#world.broken(`the job ${job} is left after ${outcome}`);
     if (qemu.status !== 'running') this.#world.broken(`the VM is ${qemu.status} after ${outcome}`);
     const used = new Set<string>();
@@ -174,7 +187,7 @@ export class Rules {
       for (let node = qemu.disks.get(disk); node; node = node.backing) {
         used.add(node.name);
         if (node.file) used.add(node.file.name);
-        if (node.inode.device !== folder) this.#world.broken(`${disk} stands on ${node.name} after ${outcome}`);
+        if (node.inode.device !== device) this.#world.broken(`${disk} stands on ${node.name} after ${outcome}`);
       }
       const wanted = this.#depth(disk) + (outcome === 'done' && !this.#scene.plan.request.fold ? 2 : 1);
       let depth = 0;

@@ -13,6 +13,7 @@ import { IDENTITY } from './sim-monitor.ts';
 import { DISK_BYTES, probe } from './sim-host.ts';
 import { NOTHING, setBacking, SimFiles, sync } from './sim-files.ts';
 import { BEHAVIOUR, type Behaviour } from './sim-qemu.ts';
+import { TARGET_DEVICE } from './world.ts';
 
 export const SOURCE = '/fast';
 export const TARGET = '/big';
@@ -65,7 +66,7 @@ export function drawLayout(random: Random, given: Partial<Layout> = {}): Layout 
 /** A VM with this layout; what its disks are like is drawn. */
 export function makeScene(layout: Layout, random: Random): Scene {
   const { build, verify, fold, keepSource, leaveLink } = layout;
-  const devices = { [SOURCE]: '1', [TARGET]: '2' };
+  const devices = { [SOURCE]: '1', [TARGET]: TARGET_DEVICE };
   const files = new SimFiles(new Map(Object.entries(devices)));
   const disks = Array.from({ length: layout.disks }, (_, n) => makeDisk(files, layout, n, random));
   files.syncFolder(SOURCE);

@@ -9,7 +9,7 @@ import {
 } from '../../src/migration/index.ts';
 import { QemuVm, type VirtualMachine } from '../../src/vm/index.ts';
 import { random } from '../torture/random.ts';
-import { drawFaults, type Fault } from './fault.ts';
+import { drawFaults, type Fault, withHang } from './fault.ts';
 import { MemoryJournal } from './memory-journal.ts';
 import { Rules } from './rules.ts';
 import { drawLayout, type Layout, makeScene, type Scene } from './scene.ts';
@@ -64,8 +64,8 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   const scene = makeScene(drawLayout(draw, options.layout), draw);
   // Drawn in any case, so that what is drawn after it is the same.
   const drawn = drawFaults(draw);
-  const faults = options.faults ?? drawn;
   const writeRate = draw.pick([0, 0.05, 0.15, 0.15, 0.4]);
+  const faults = options.faults ?? (draw.chance(0.2) ? withHang(drawn, draw) : drawn);
   const { files, behaviour, plan } = scene;
   const world = new World({
     seed,
@@ -122,6 +122,8 @@ class Run {
       if (tries > TRIES)
         world.broken(`recovery has not ended it in ${TRIES} tries (${row.state}: ${row.message ?? ''})`);
       else await this.#recover();
+      // A person tries again at once, or when the storage answers.
+      if (world.time < world.hangsUntil && world.random.chance(0.5)) world.awaitTarget();
     }
     return undefined;
   }

@@ -4,6 +4,7 @@ import { type ImageInfo, resolveBackingName } from '../../src/image/index.ts';
 import type { Host } from '../../src/migration/index.ts';
 import { BLOCKS } from './guest.ts';
 import { type Backing, type Inode, NOTHING, setBacking, sync, type SimFiles, write } from './sim-files.ts';
+import { simClock } from './sim-clock.ts';
 import { Killed, type Manager, type World } from './world.ts';
 
 /** Bytes that a block stands for. */
@@ -41,7 +42,7 @@ export function simHost(world: World, manager: Manager): Host {
           return true;
         }
       };
-      world.tasks.push({ manager, what: name, step });
+      world.tasks.push({ manager, what: name, about, step });
     });
 
   const need = (path: string): Inode => files.open(path) ?? fail('ENOENT', path);
@@ -263,8 +264,14 @@ export function simHost(world: World, manager: Manager): Host {
         }),
       ),
 
-    // Its storages stand still for less than a hold may last, and no mirror is served here.
-    storageAnswers: () => Promise.resolve(true),
+    async storageAnswers(path, withinMs) {
+      if (!world.hangs(path)) return true;
+      const left = world.hangsUntil - world.time;
+      await simClock(world, manager).sleep(Math.min(left, withinMs));
+      return left <= withinMs;
+    },
+
+    // No mirror is served here: one whose target hangs is as if it were cut off as soon as it is cancelled.
     serverFolder: (id, n) => `/run/blockferry-${id}-${n}`,
     serveImages: () => Promise.reject(new Error('no model of a mirror server')),
     imageServerAnswers: () => Promise.resolve(true),

@@ -71,4 +71,14 @@ describe('stories', () => {
       });
     }
   });
+
+  test('the target hangs while mirrors start and the processors stand still for that: they do not for as long as it hangs', async () => {
+    await holds({ layout: { build: '10.0' }, faults: [at('blockdev-mirror', 'hang')] });
+  });
+
+  test('that a storage hangs cannot be written down: the work goes on', async () => {
+    for (const kind of ['error', 'kill-manager'] as const) {
+      await holds({ faults: [at('copyImage', 'hang'), at('event warning', kind)] });
+    }
+  });
 });

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import type { CommitKind } from '../../src/journal/index.ts';
 import { random as seeded, type Random } from '../torture/random.ts';
 import type { Fault, FaultKind } from './fault.ts';
@@ -26,6 +27,8 @@ export class Killed extends Error {}
 export interface Task {
   readonly manager: Manager;
   readonly what: string;
+  /** The file that it works on. */
+  readonly about: string;
   /** One step; true when it is over. */
   step(): boolean;
 }
@@ -58,6 +61,12 @@ const LOOKS: ReadonlySet<string> = new Set(
   `query-block query-block-jobs query-named-block-nodes query-status query-qmp-schema query-iothreads fileMark stampOf openersOf
    storageSpace probeImage probeChain verifyCopy readLink claim`.split(/\s+/),
 );
+
+/** Where the images are moved to. */
+export const TARGET_DEVICE = '2';
+
+/** How long the target answers nothing at most, in milliseconds. */
+const LONGEST_HANG_MS = 60_000;
 
 /** How many turns promises get between two things that happen: what takes longer goes on beside what happens next. */
 const TURNS = 12;
@@ -98,9 +107,10 @@ export class World {
   onCommand: (name: string, args: object) => void = () => undefined;
   /** Called when the manager is about to make a file of this name. */
   onFile: (path: string) => void = () => undefined;
-  /** The storages are full, slow, or as they should be, until this time. */
+  /** The storages are full, slow, or as they should be, until this time; the target answers nothing until `hangsUntil`. */
   fullUntil = 0;
   stalledUntil = 0;
+  hangsUntil = 0;
   /** The next block that is copied is not what was read. */
   spoilt = false;
   /** What the user asks for at the next moment at which it can be asked. */
@@ -205,6 +215,10 @@ export class World {
         this.stalledUntil = this.time + 20 + this.random.integer(LONGEST_STALL_MS);
         return true;
       }
+      case 'hang': {
+        this.hangsUntil = this.time + 20 + this.random.integer(LONGEST_HANG_MS);
+        return true;
+      }
       case 'spoil': {
         this.spoilt = this.#canSpoil;
         return true;
@@ -292,7 +306,7 @@ export class World {
 
   /** Whether anything is under way that need not be waited for. */
   #canStep(): boolean {
-    if (this.tasks.length > 0) return true;
+    if (this.tasks.some(({ about }) => !this.hangs(about))) return true;
     for (const { canAdvance } of this.connections) if (canAdvance) return true;
     return false;
   }
@@ -301,15 +315,16 @@ export class World {
   #step(): boolean {
     this.time += 0.05 + this.random.integer(10) / 20;
     const due = this.#earliest();
-    const jobs = this.time < this.stalledUntil ? [] : this.qemu.alive ? this.qemu.busyJobs() : [];
+    const jobs = this.time < this.stalledUntil ? [] : this.qemu.alive ? this.#freeJobs() : [];
+    const tasks = this.tasks.filter(({ about }) => !this.hangs(about));
     const live = [...this.connections].filter((connection) => connection.canAdvance);
     const writes = this.qemu.alive ? this.guest.choices(this.qemu, this.random) : [];
     const timerDue = due !== undefined && due.at <= this.time;
-    const weights = [live.length * 6, this.tasks.length * 6, jobs.length * 3, writes.length * 2, timerDue ? 6 : 0];
+    const weights = [live.length * 6, tasks.length * 6, jobs.length * 3, writes.length * 2, timerDue ? 6 : 0];
     let at = this.random.integer(weights.reduce((sum, weight) => sum + weight, 0));
     const chosen = weights.findIndex((weight) => (at -= weight) < 0);
     if (chosen === 0) live[this.random.integer(live.length)]?.advance();
-    else if (chosen === 1) this.#advanceTask(this.random.integer(this.tasks.length));
+    else if (chosen === 1) this.#advanceTask(tasks[this.random.integer(tasks.length)]);
     else if (chosen === 2) this.#advanceJob(jobs[this.random.integer(jobs.length)]);
     else if (chosen === 3) this.#advanceGuest(writes);
     else if (due) this.#fire(due);
@@ -317,8 +332,7 @@ export class World {
     return true;
   }
 
-  #advanceTask(index: number): void {
-    const task = this.tasks[index];
+  #advanceTask(task: Task | undefined): void {
     if (task?.step()) remove(this.tasks, (other) => other === task);
   }
 
@@ -340,9 +354,33 @@ export class World {
   }
 
   #waitForStall(): boolean {
-    if (this.time >= this.stalledUntil) return false;
-    this.time = this.stalledUntil;
+    const until = [this.stalledUntil, this.hangsUntil].filter((at) => at > this.time);
+    if (until.length === 0) return false;
+    this.time = Math.min(...until);
     return true;
+  }
+
+  /** Mirrors wait for a target that hangs. Folds do not: after the swap it is the guest that waits for its own storage. */
+  #freeJobs(): readonly Job[] {
+    if (this.time >= this.hangsUntil) return this.qemu.busyJobs();
+    // What there is to copy is asked of the source, and one that is cut off from the target ends.
+    return this.qemu
+      .busyJobs()
+      .filter(
+        ({ type, target, looked, status }) =>
+          type !== 'mirror' || target.inode.device !== TARGET_DEVICE || !looked || status === 'aborting',
+      );
+  }
+
+  /** Whether what works on this file waits for the target. */
+  hangs(path: string): boolean {
+    const { devices } = this.files;
+    return this.time < this.hangsUntil && (devices.get(path) ?? devices.get(dirname(path))) === TARGET_DEVICE;
+  }
+
+  /** Lets the time pass until the target answers. */
+  awaitTarget(): void {
+    this.time = Math.max(this.time, this.hangsUntil);
   }
 
   #earliest(): Timer | undefined {
@@ -380,6 +418,7 @@ const APPLIES: { readonly [kind in FaultKind]: readonly string[] } = {
   'unknown-outcome': ['qmp', 'journal'],
   full: ['host'],
   stall: ['qmp'],
+  hang: EVERYWHERE,
   'target-error': ['qmp'],
   spoil: ['host'],
   // In the middle of a write to the journal nobody can ask for anything.

@@ -574,6 +574,12 @@ export const ERRORS = {
       'The guest goes on where it was. Look into the storage, then try again; a slow one may need a longer --max-hold.',
     exit: 'rolledBack',
   },
+  START_FAILED: {
+    message: 'the mirrors were given up: {jobs} did not begin within {ms} ms, for which the VM stood still',
+    remedy:
+      'The guest goes on at the source. Look into the target, then try again; a slow one may need a longer --max-hold.',
+    exit: 'rolledBack',
+  },
   SWAP_FAILED: {
     message: 'the job {job} ended with an error after it was finalized: {reason}',
     remedy: 'Look at what the VM runs on (`blockferry status`) before anything else is done.',

@@ -85,7 +85,8 @@ function heedStop({ control, journal, plan }: Run): void {
  */
 export async function attended<T>(run: Run, work: () => Promise<T>): Promise<T> {
   const over = new AbortController();
-  void attend(run, over.signal);
+  // It only tells. Where that fails, as with a journal that cannot be written, the work has to go on.
+  attend(run, over.signal).catch(messageOf);
   try {
     return await work();
   } finally {

@@ -116,8 +116,10 @@ export interface VirtualMachine extends AsyncDisposable {
    * the guest, before and after, is copied or is going to be.
    * @param beforeStop awaited before the VM's processors are stopped, which some VMs need for this; `wake` lets them go on.
    *   Where it throws they run on, and that is thrown
+   * @param limitMs the longest that the processors stand still for it, in milliseconds. Default: as long as it takes
+   * @throws FerryError START_FAILED; some may be there by then, and are not to be relied on
    */
-  startMirrors(mirrors: readonly MirrorNode[], beforeStop: () => Promise<void>): Promise<void>;
+  startMirrors(mirrors: readonly MirrorNode[], beforeStop: () => Promise<void>, limitMs?: number): Promise<void>;
   /** How these jobs stand; a job that does not exist is not in the answer. */
   jobs(ids: readonly string[]): Promise<readonly JobState[]>;
   /** Resolves when one of these jobs may have changed its state, and at the latest after `ms` milliseconds. */

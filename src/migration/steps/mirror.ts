@@ -1,7 +1,7 @@
 import { isFerryError } from '../../base/index.ts';
 import type { MirrorNode } from '../../vm/index.ts';
 import { cutMirrorServer, endMirrorServer, isServed, startMirrorServer } from '../mirror-server.ts';
-import { cancelGroup } from '../swap/job-group.ts';
+import { cancelGroup, maxHoldOf } from '../swap/job-group.ts';
 import { checkMirrors } from '../swap/mirror-health.ts';
 import type { PlannedDisk } from '../plan/plan.ts';
 import type { Run } from '../run.ts';
@@ -59,6 +59,7 @@ async function startMirrors(run: Run, disks: readonly PlannedDisk[]): Promise<vo
     await vm.startMirrors(
       disks.map((disk) => mirrorOf(disk, served?.get(disk.id))),
       beforeStop(run),
+      maxHoldOf(plan),
     );
   if (plan.request.mirrorServer === false || !vm.takesServed) return await start();
   try {

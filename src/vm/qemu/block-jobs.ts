@@ -24,12 +24,19 @@ export async function jobStates(qmp: Monitor, ids: readonly string[]): Promise<J
     }));
 }
 
-/** Waits until these jobs have looked at what there is to copy: from then on they see every write. */
-export async function jobsBegun(qmp: Monitor, ids: readonly string[], clock: Clock): Promise<void> {
+/**
+ * Waits until these jobs have looked at what there is to copy: from then on they see every write. A job that finds nothing
+ * says so when it has flushed its target, which may hang.
+ * @param limitMs milliseconds
+ * @throws FerryError START_FAILED
+ */
+export async function jobsBegun(qmp: Monitor, ids: readonly string[], clock: Clock, limitMs: number): Promise<void> {
+  const until = clock.monotonic() + limitMs;
   for (;;) {
     const jobs = await jobStates(qmp, ids);
     // A job knows its length when it has looked; one that found nothing to do is ready at once.
     if (jobs.every(({ status, total }) => total > 0 || (status !== 'created' && status !== 'running'))) return;
+    if (clock.monotonic() > until) throw ferryError('START_FAILED', { jobs: ids.join(', '), ms: limitMs });
     await jobChange(qmp, ids, clock, 5);
   }
 }

@@ -121,11 +121,15 @@ export class QemuVm implements VirtualMachine {
     });
   }
 
-  async startMirrors(mirrors: readonly MirrorNode[], beforeStop: () => Promise<void>): Promise<void> {
+  async startMirrors(
+    mirrors: readonly MirrorNode[],
+    beforeStop: () => Promise<void>,
+    limitMs: number = Number.POSITIVE_INFINITY,
+  ): Promise<void> {
     const qmp = await this.#monitor();
     for (const mirror of mirrors) await qmp.execute('blockdev-add', mirrorOptions(mirror));
     const ids = mirrors.map(({ job }) => job);
-    await this.#startJobs(qmp, ids, beforeStop, () =>
+    await this.#startJobs(qmp, { ids, limitMs }, beforeStop, () =>
       Promise.all(mirrors.map((mirror) => qmp.execute('blockdev-mirror', mirrorArguments(mirror)))),
     );
   }
@@ -181,7 +185,8 @@ export class QemuVm implements VirtualMachine {
   async startFolds(folds: readonly FoldJob[], beforeStop: () => Promise<void>): Promise<void> {
     const qmp = await this.#monitor();
     const ids = folds.map(({ job }) => job);
-    await this.#startJobs(qmp, ids, beforeStop, () =>
+    // Those write to the guest's own storage, for which it waits in any case.
+    await this.#startJobs(qmp, { ids, limitMs: Number.POSITIVE_INFINITY }, beforeStop, () =>
       Promise.all(folds.map((fold) => qmp.execute('block-commit', foldArguments(fold)))),
     );
   }
@@ -194,14 +199,14 @@ export class QemuVm implements VirtualMachine {
    */
   async #startJobs(
     qmp: Monitor,
-    ids: readonly string[],
+    { ids, limitMs }: { readonly ids: readonly string[]; readonly limitMs: number },
     beforeStop: () => Promise<void>,
     start: () => Promise<unknown>,
   ): Promise<void> {
     this.#missesWrites ??= (await QmpSchema.load(qmp)).has('block-job-change');
     if (this.#missesWrites) await stopVm(qmp, beforeStop);
     await start();
-    if (this.#missesWrites) await jobsBegun(qmp, ids, this.#clock);
+    if (this.#missesWrites) await jobsBegun(qmp, ids, this.#clock, limitMs);
   }
 
   async closeNodes(names: readonly string[]): Promise<void> {
