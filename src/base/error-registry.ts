@@ -363,9 +363,9 @@ export const ERRORS = {
   },
   DISK_BITMAPS: {
     message:
-      'disk {disk} has dirty bitmaps ({bitmaps}), as backup programs leave them; a mirror does not carry them over',
+      'disk {disk} has dirty bitmaps ({bitmaps}), as backup programs leave them; a mirror or a snapshot does not carry them over',
     remedy:
-      'Persistent bitmaps move, but not with --no-fold. Remove the others (block-dirty-bitmap-remove) and make a full backup afterwards.',
+      'Persistent bitmaps move, but not with --no-fold or below a snapshot. Remove the others (block-dirty-bitmap-remove) and make a full backup afterwards.',
     exit: 'refused',
   },
   LINK_FORMAT: {
@@ -472,6 +472,24 @@ export const ERRORS = {
     remedy:
       'End it first: `blockferry snapshot-delete {vm} {snapshot} --mirror-pivot` takes the VM over to the mirrors, `--mirror-abort` leaves it where it is.',
     exit: 'refused',
+  },
+  SNAPSHOT_REFUSED: {
+    message: 'the snapshot of {vm} is refused, and nothing was touched: {reasons}',
+    remedy: 'Each reason says what can be done about it. A disk is left out with --diskspec DISK,snapshot=no.',
+    exit: 'refused',
+  },
+  SNAPSHOT_UNFINISHED: {
+    message:
+      "virtual machine '{vm}' has an unfinished snapshot, '{snapshot}': it is being taken, or whoever took it died",
+    remedy:
+      'Wait until it is taken. Where nobody takes it any more, `blockferry recover` or any snapshot command of this VM finds out what became of it.',
+    exit: 'refused',
+  },
+  SNAPSHOT_IN_DOUBT: {
+    message: "whether the snapshot '{snapshot}' of '{vm}' was taken cannot be found out now: {reason}",
+    remedy:
+      'The guest goes on, with its data whole. Try again (`blockferry recover`) when what is named is out of the way; do not start the VM anew before.',
+    exit: 'attention',
   },
   NO_SUCH_MIGRATION: {
     message: "the journal in '{directory}' has no migration '{id}'",
@@ -663,7 +681,7 @@ export const ERRORS = {
   VM_HAS_OBSTACLES: {
     message: '{vm} cannot be moved as it is: {what}',
     remedy:
-      'Remove what is named (`virsh snapshot-delete`, `checkpoint-delete`), or wait until its owner is done with it.',
+      'Remove what is named (`snapshot-delete VM NAME --metadata` of blockferry or virsh, `virsh checkpoint-delete`), or wait until its owner is done with it.',
     exit: 'refused',
   },
   VM_NOT_RUNNING: {

@@ -118,7 +118,7 @@ export function buildProgram(execute: Execute, version: string): Command {
       'Bring a migration that nobody drives to one of its two ends; without ID, every one of this host, each in turn. ' +
         'A guest whose I/O is held is let go first. Where QEMU runs, the migration goes on, or back if it was going back; ' +
         'where QEMU is gone, the disks are brought to where the VM can be started from. What somebody drives is left alone. ' +
-        'The exit status is the worst of all.',
+        'Without ID it is found out as well what became of snapshots whose taker died. The exit status is the worst of all.',
     )
     .argument('[ID]', ID)
     .option('--back', 'go back to the source where the disks have not been swapped yet')

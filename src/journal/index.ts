@@ -19,6 +19,7 @@ export {
   ownerPid,
   removeDeadSockets,
 } from './migration-owner.ts';
+export type { NewSnapshotIntent, SnapshotIntent } from './snapshot-intents.ts';
 export type { SnapshotOwner, SnapshotRecord } from './snapshots.ts';
 export { stateDirectory } from './state-directory.ts';
 export type { StepRecord, StepState } from './steps.ts';

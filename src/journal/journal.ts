@@ -6,6 +6,7 @@ import * as eventLog from './events.ts';
 import * as ledgers from './ledger.ts';
 import * as rows from './migrations.ts';
 import { openDatabase } from './open-database.ts';
+import * as intents from './snapshot-intents.ts';
 import * as kept from './snapshots.ts';
 import * as stepLog from './steps.ts';
 
@@ -57,9 +58,15 @@ export class Journal implements Disposable {
     return this.#db.write(task);
   }
 
-  /** Begins a migration, `running` and `forward`. @throws FerryError MIGRATION_EXISTS when the VM has an unfinished one */
+  /**
+   * Begins a migration, `running` and `forward`.
+   * @throws FerryError MIGRATION_EXISTS when the VM has an unfinished one, SNAPSHOT_UNFINISHED while a snapshot of it is taken
+   */
   addMigration(migration: rows.NewMigration): void {
-    rows.addMigration(this.#db, this.#clock.now(), migration);
+    this.#db.write(() => {
+      intents.refuseUnfinished(this.#db, migration.vm);
+      rows.addMigration(this.#db, this.#clock.now(), migration);
+    });
   }
 
   /** @throws FerryError NO_SUCH_MIGRATION */
@@ -207,5 +214,27 @@ export class Journal implements Disposable {
     change: (former: readonly kept.SnapshotRecord[]) => readonly kept.SnapshotRecord[],
   ): void {
     kept.changeSnapshots(this.#db, vm, change);
+  }
+
+  /**
+   * To be called before anything of a snapshot without mirrors is made.
+   * @throws FerryError SNAPSHOT_UNFINISHED when another one of this VM is being taken, MIGRATION_EXISTS
+   */
+  addSnapshotIntent(intent: intents.NewSnapshotIntent): void {
+    intents.addIntent(this.#db, this.#clock.now(), intent);
+  }
+
+  updateSnapshotIntent(id: string, plan: unknown): void {
+    intents.updateIntent(this.#db, id, plan);
+  }
+
+  /** To be called with the record of what came of it, in one transaction. */
+  endSnapshotIntent(id: string): void {
+    intents.endIntent(this.#db, id);
+  }
+
+  /** Snapshots that are being taken, of all VMs or of one, the oldest first. */
+  snapshotIntents(vm?: kept.SnapshotOwner): intents.SnapshotIntent[] {
+    return intents.intents(this.#db, vm);
   }
 }

@@ -18,14 +18,14 @@ function keyOf({ name, uuid }: SnapshotOwner): { name: string; uuid: string } {
   return { name, uuid: normalUuid(uuid) };
 }
 
-/** Whoever only looks on does not upgrade a journal, so an older one may lack the table. */
-function lacksTable(db: Database): boolean {
-  return db.get("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'snapshots'") === undefined;
+/** Whoever only looks on does not upgrade a journal, so an older one may lack a table. */
+export function hasTable(db: Database, name: string): boolean {
+  return db.get("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $name", { name }) !== undefined;
 }
 
 /** In the order in which they were taken. */
 export function snapshots(db: Database, vm: SnapshotOwner): SnapshotRecord[] {
-  if (lacksTable(db)) return [];
+  if (!hasTable(db, 'snapshots')) return [];
   return db.all(`SELECT name, xml, current FROM snapshots WHERE ${OF_VM} ORDER BY seq`, keyOf(vm)).map(recordOf);
 }
 
@@ -35,7 +35,7 @@ function recordOf(row: Row): SnapshotRecord {
 
 /** VMs that have snapshots. */
 export function snapshotOwners(db: Database): SnapshotOwner[] {
-  if (lacksTable(db)) return [];
+  if (!hasTable(db, 'snapshots')) return [];
   const rows = db.all(
     'SELECT vm_uuid, vm_name, max(seq) AS last FROM snapshots GROUP BY vm_uuid, vm_name ORDER BY last',
   );

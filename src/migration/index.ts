@@ -5,7 +5,8 @@ export { type Clock, FerryError, isFerryError } from '../base/index.ts';
 export { askMigration, type ControlCommand } from './control.ts';
 export type { MigrationEvent, ProgressReport } from './event.ts';
 export { findLeftovers, type Leftover, removeLeftover } from './recovery/leftovers.ts';
-export { disksAreThere } from './plan/choose-disks.ts';
+export { disksAreThere, leftBecause } from './plan/choose-disks.ts';
+export { type FileMark, fileMark, sameMark } from './file-mark.ts';
 export type { Host } from './host.ts';
 export type { MigrationJournal } from './migration-journal.ts';
 export { fileNames, makePlan, type PlanResult } from './plan/make-plan.ts';
@@ -19,9 +20,11 @@ export type {
   SourceFile,
 } from './plan/plan.ts';
 export { type OfflineDeps, recoverOffline } from './recovery/recover-offline.ts';
-export { planRefused } from './plan/refusals.ts';
+export { withKeptSnapshots } from './plan/kept-snapshots.ts';
+export { migrationId } from './plan/migration-id.ts';
+export { planRefused, sourceRefusals } from './plan/refusals.ts';
 export { DEFAULT_REQUEST, type MigrationRequest, type SnapshotRequest } from './plan/request.ts';
 export type { RunControl } from './run-control.ts';
 export { STEPS, type StepName } from './step-name.ts';
-export type { Survey } from './plan/survey.ts';
-export { takeSurvey } from './plan/take-survey.ts';
+export type { SourceSurvey, Survey } from './plan/survey.ts';
+export { surveySource, takeSurvey } from './plan/take-survey.ts';

@@ -16,13 +16,16 @@ export interface RecoverOptions {
 
 /**
  * `blockferry recover`: brings a migration that nobody drives to one of its two ends, or every one. Guests that are held are
- * let go first, all of them; then each migration is ended in turn, and one that fails does not keep the others from it.
+ * let go first, all of them; then each migration is ended in turn, and one that fails does not keep the others from it. At last
+ * it is found out what became of snapshots whose taker died.
  */
 export function recover(idOrPrefix: string | undefined, { back = false }: RecoverOptions): Action {
   return async (cli) => {
-    const { dir, rows } = unfinished(cli, idOrPrefix);
+    const { dir, rows, snapshots } = unfinished(cli, idOrPrefix);
     if (rows.length === 0) {
+      const settled = snapshots ? await settle(cli) : [];
       await removeDeadSockets(dir, cli.clock);
+      if (settled.length > 0) return summary(settled);
       return { outcome: 'done', exitStatus: EXIT.done, message: `no unfinished migration in ${dir}` };
     }
     using journal = Journal.open(dir);
@@ -41,16 +44,30 @@ export function recover(idOrPrefix: string | undefined, { back = false }: Recove
     } finally {
       for (const each of found) if (each.kind === 'taken') await each.taken[Symbol.asyncDispose]();
     }
+    if (snapshots) results.push(...(await settle(cli)));
     await removeDeadSockets(dir, cli.clock);
     return summary(results);
   };
 }
 
-function unfinished(cli: Cli, idOrPrefix: string | undefined): { dir: string; rows: readonly JournalRow[] } {
+interface Unfinished {
+  readonly dir: string;
+  readonly rows: readonly JournalRow[];
+  /** Whether there are unfinished snapshots without mirrors as well. */
+  readonly snapshots: boolean;
+}
+
+function unfinished(cli: Cli, idOrPrefix: string | undefined): Unfinished {
   using journal = openJournal(cli);
-  const rows =
-    idOrPrefix === undefined ? journal.migrations({ unfinished: true }) : [unfinishedMigration(journal, idOrPrefix)];
-  return { dir: journal.dir, rows };
+  const { dir } = journal;
+  if (idOrPrefix !== undefined) return { dir, rows: [unfinishedMigration(journal, idOrPrefix)], snapshots: false };
+  return { dir, rows: journal.migrations({ unfinished: true }), snapshots: journal.snapshotIntents().length > 0 };
+}
+
+/** Loaded when it is needed: a guest that is held waits while `recover` starts. */
+async function settle(cli: Cli): Promise<readonly CommandResult[]> {
+  const { settleSnapshots } = await import('../snapshot/settle-snapshots.ts');
+  return await settleSnapshots(cli);
 }
 
 /** What is known of a migration once its guest is free. */

@@ -1,8 +1,15 @@
 import { ferryError, isFerryError } from '../../base/index.ts';
-import { Journal, type SnapshotOwner, stateDirectory } from '../../journal/index.ts';
+import { Journal, type SnapshotIntent, type SnapshotOwner, stateDirectory } from '../../journal/index.ts';
 import type { MigrationEvent } from '../../migration/index.ts';
 import { formatQmpAddress, type QmpAddress } from '../../qmp/index.ts';
-import { KeptDomain, type SnapshotDomain, type SnapshotHost } from '../../snapshots/index.ts';
+import {
+  DiskKeeper,
+  type KeeperDeps,
+  KeptDomain,
+  type Settlement,
+  type SnapshotDomain,
+  type SnapshotHost,
+} from '../../snapshots/index.ts';
 import { type DiscoveredVm, discoverQemu, processExists, QemuVm } from '../../vm/index.ts';
 import type { Cli } from '../cli.ts';
 import { chooseMonitor, chooseVm } from '../find-vm.ts';
@@ -44,27 +51,44 @@ export class QemuSnapshotHost implements SnapshotHost {
     return known && this.#keep(known, undefined);
   }
 
-  /** A VM that does not run, and that has snapshots or an unfinished migration. libvirt's are asked for at libvirt. */
+  /** A VM that does not run, and that has snapshots, or an unfinished one, or an unfinished migration. libvirt's are asked for at libvirt. */
   #known(wanted: string): SnapshotOwner | undefined {
     using journal = openJournal(this.#cli);
     const unfinished = journal
       .migrations({ unfinished: true })
       .map(({ vm }) => vm)
       .filter(({ address }) => !isLibvirtUri(address));
-    return [...journal.snapshotOwners(), ...unfinished].find(
+    const beingTaken = journal.snapshotIntents().map(({ vm }) => vm);
+    return [...journal.snapshotOwners(), ...unfinished, ...beingTaken].find(
       ({ name, uuid }) => name === wanted || (uuid !== '' && uuid === wanted.toLowerCase()),
     );
   }
 
   #keep(owner: SnapshotOwner, address: QmpAddress | undefined): SnapshotDomain {
+    return new KeptDomain(this.#deps(owner, address));
+  }
+
+  #deps(owner: SnapshotOwner, address: QmpAddress | undefined): KeeperDeps {
     const { stateDir } = this.#cli.options;
-    return new KeptDomain({
+    return {
       owner,
       clock: this.#cli.clock,
       onEvent: this.#onEvent,
       openJournal: (use) => (use === 'look' ? openJournal(this.#cli) : Journal.open(stateDirectory(stateDir))),
       vm: { processExists, connect: async () => address && (await this.#connect(address)) },
-    });
+    };
+  }
+
+  /**
+   * Finds out what became of a VM's snapshots whose taker died.
+   * @param vm as it was when the snapshot was begun
+   * @throws what `DiskKeeper.settle` throws
+   */
+  async settle({ name, uuid, process, address }: SnapshotIntent['vm']): Promise<readonly Settlement[]> {
+    const there = (await discoverQemu()).filter(({ managedBy }) => managedBy !== 'libvirt');
+    const found = running(uuid || name, there);
+    const known = (await processExists(process)) ? parseQmpAddress(address, this.#cli.surroundings.cwd) : undefined;
+    return await new DiskKeeper(this.#deps({ name, uuid }, found ? chooseMonitor(found) : known)).settle();
   }
 
   async #connect(address: QmpAddress): Promise<QemuVm> {

@@ -7,8 +7,9 @@ export interface Refusal {
   readonly remedy: string;
 }
 
-/** The single reasons of PLAN_REFUSED; empty for every other error. */
+/** The single reasons of PLAN_REFUSED and SNAPSHOT_REFUSED; empty for every other error. */
 export function refusalsOf(error: FerryError): readonly Refusal[] {
   const { refusals } = error.details;
-  return error.code === 'PLAN_REFUSED' && Array.isArray(refusals) ? (refusals as Refusal[]) : [];
+  const refused = ['PLAN_REFUSED', 'SNAPSHOT_REFUSED'].includes(error.code);
+  return refused && Array.isArray(refusals) ? (refusals as Refusal[]) : [];
 }

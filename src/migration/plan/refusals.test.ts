@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { ferryError } from '../../base/index.ts';
 import type { Disk } from '../../vm/index.ts';
-import { planRefused, refusals } from './refusals.ts';
+import { withKeptSnapshots } from './kept-snapshots.ts';
+import { planRefused, refusals, sourceRefusals } from './refusals.ts';
 import type { MigrationRequest } from './request.ts';
 import type { Survey, SurveyedDisk, SurveyedFolder } from './survey.ts';
 import { sampleChain, sampleDisk, sampleInventory, sampleSurvey, surveyed } from './testing/sample-survey.ts';
@@ -115,4 +116,22 @@ test('each reason is said once, and all of them are in the one error', () => {
   const error = planRefused('web', refused);
   expect(error.details['refusals']).toHaveLength(2);
   for (const { message } of refused) expect(error.message).toContain(message);
+});
+
+test('whatever is done with a disk, what is wrong with it is refused; where it would go is another matter', () => {
+  const { folder: _folder, ...nowhere } = surveyed('a', ['/fast/a.qcow2']);
+  expect(sourceRefusals(sampleSurvey([nowhere]))).toEqual([]);
+  const bad = { ...nowhere, disk: { ...nowhere.disk, shareable: true } };
+  const found = sourceRefusals(sampleSurvey([bad, bad], { unknown: ['vdz'] }));
+  expect(found.map(({ code }) => code)).toEqual(['NO_SUCH_DISK', 'DISK_SHAREABLE']);
+  expect(planRefused('web', found, 'SNAPSHOT_REFUSED').message).toMatch(/^the snapshot of web is refused/);
+});
+
+test('snapshots that blockferry keeps stand in the way of a migration', () => {
+  const survey = sampleSurvey([surveyed('a', ['/fast/a.qcow2'])]);
+  expect(withKeptSnapshots(survey, [])).toBe(survey);
+  const [refused, ...more] = refusals(withKeptSnapshots(survey, [{ name: 's1' }, { name: 's2' }]));
+  expect(more).toEqual([]);
+  expect(refused?.code).toBe('VM_HAS_OBSTACLES');
+  expect(refused?.message).toContain("blockferry keeps the snapshots 's1', 's2', which name its files");
 });

@@ -1,10 +1,22 @@
 import { basename, dirname, join, sep } from 'node:path';
 import { type FerryError, ferryError } from '../../base/index.ts';
 import { chooseDisks, leftBecause } from './choose-disks.ts';
-import type { Survey, SurveyedDisk } from './survey.ts';
+import type { SourceSurvey, Survey, SurveyedDisk } from './survey.ts';
 
 /** Every reason to refuse, found before anything is touched; empty when there is none. Space is the plan's. */
 export function refusals(survey: Survey): FerryError[] {
+  const found = vmRefusals(survey);
+  for (const disk of survey.disks) found.push(...diskRefusals(disk, survey), ...targetRefusals(survey, disk));
+  found.push(...nameRefusals(survey));
+  return unique(found);
+}
+
+/** Those that have to do with the VM and its disks as they are, wherever these are to go. */
+export function sourceRefusals(survey: SourceSurvey): FerryError[] {
+  return unique([...vmRefusals(survey), ...survey.disks.flatMap((disk) => diskRefusals(disk, survey))]);
+}
+
+function vmRefusals(survey: SourceSurvey): FerryError[] {
   const { inventory, disks } = survey;
   const vm = inventory.identity.name;
   const found: FerryError[] = survey.unknown.map((disk) =>
@@ -25,12 +37,10 @@ export function refusals(survey: Survey): FerryError[] {
     const reasons = left.map(({ disk, reason }) => `${disk}: ${reason}`).join('; ');
     found.push(ferryError('NO_DISK_TO_MOVE', { vm, reasons: reasons || 'it has no drives' }));
   }
-  for (const disk of disks) found.push(...diskRefusals(disk, survey), ...targetRefusals(survey, disk));
-  found.push(...nameRefusals(survey));
-  return unique(found);
+  return found;
 }
 
-function diskRefusals({ disk, refusals, chain }: SurveyedDisk, { request, inventory }: Survey): FerryError[] {
+function diskRefusals({ disk, refusals, chain }: SurveyedDisk, { request, inventory }: SourceSurvey): FerryError[] {
   const { fold, leaveLink } = request;
   const stays = leftBecause(disk);
   if (stays !== undefined) return [ferryError('DISK_STAYS', { disk: disk.id, reason: stays })];
@@ -107,12 +117,12 @@ function unique(errors: readonly FerryError[]): FerryError[] {
   return [...new Map(errors.map((error) => [error.message, error])).values()];
 }
 
-/** The one error that a refused plan ends with; its details hold every reason. */
-export function planRefused(vm: string, reasons: readonly FerryError[]): FerryError {
+/** The one error that a refused plan ends with, or a refused snapshot; its details hold every reason. */
+export function planRefused(
+  vm: string,
+  reasons: readonly FerryError[],
+  code: 'PLAN_REFUSED' | 'SNAPSHOT_REFUSED' = 'PLAN_REFUSED',
+): FerryError {
   const text = reasons.map(({ message }) => message).join('; ');
-  return ferryError(
-    'PLAN_REFUSED',
-    { vm, reasons: text },
-    { details: { refusals: reasons.map((reason) => reason.toJSON()) } },
-  );
+  return ferryError(code, { vm, reasons: text }, { details: { refusals: reasons.map((reason) => reason.toJSON()) } });
 }

@@ -14,6 +14,9 @@ export interface SurveyedDisk {
   readonly refusals: readonly FerryError[];
 }
 
+/** What is found out about the VM and the disks that were asked for, whatever is to be done with them. */
+export type SourceSurvey = Pick<Survey, 'request' | 'inventory' | 'disks' | 'unknown'>;
+
 /** What was found out about a folder on a target storage. */
 export interface SurveyedFolder {
   /** With symbolic links resolved. */

@@ -14,7 +14,7 @@ import type { Disk, Inventory, VirtualMachine } from '../../vm/index.ts';
 import { chooseDisks, leftBecause } from './choose-disks.ts';
 import { migrationId } from './migration-id.ts';
 import type { MigrationRequest } from './request.ts';
-import type { OtherUse, Survey, SurveyedDisk, SurveyedFolder, SurveyedStorage } from './survey.ts';
+import type { OtherUse, SourceSurvey, Survey, SurveyedDisk, SurveyedFolder, SurveyedStorage } from './survey.ts';
 
 /** Over how long the guest's write rate is measured, in milliseconds. */
 const WRITE_RATE_OVER_MS = 1000;
@@ -28,17 +28,8 @@ export async function takeSurvey(
   request: MigrationRequest,
   clock: Clock = systemClock,
 ): Promise<Survey> {
-  const before = await vm.inventory();
   const began = clock.monotonic();
-  const { chosen, unknown } = chooseDisks(before.disks, request);
-  const folders = new Map<string, SurveyedFolder>();
-  const disks: SurveyedDisk[] = [];
-  const open = await vm.openFiles();
-  for (const { disk, folder } of chosen) {
-    const target = folder === undefined ? undefined : await surveyFolder(vm, folder);
-    if (target) folders.set(target.path, target);
-    disks.push({ disk, ...(target && { folder: target.path }), ...(await surveyChain(disk, open)) });
-  }
+  const { inventory: before, disks, unknown, folders } = await surveySource(vm, request);
   const storages = await surveyStorages(disks, folders);
   const otherUse = await surveyOtherUse(before, disks);
   await clock.sleep(Math.max(0, WRITE_RATE_OVER_MS - (clock.monotonic() - began)));
@@ -51,6 +42,24 @@ export async function takeSurvey(
     }),
   );
   return { id: migrationId(), request, inventory, disks, unknown, folders, storages, otherUse, writeRate };
+}
+
+/** The part that has to do with the VM and its disks as they are, and with the folders that are asked for. */
+export async function surveySource(
+  vm: VirtualMachine,
+  request: MigrationRequest,
+): Promise<SourceSurvey & Pick<Survey, 'folders'>> {
+  const inventory = await vm.inventory();
+  const { chosen, unknown } = chooseDisks(inventory.disks, request);
+  const folders = new Map<string, SurveyedFolder>();
+  const disks: SurveyedDisk[] = [];
+  const open = await vm.openFiles();
+  for (const { disk, folder } of chosen) {
+    const target = folder === undefined ? undefined : await surveyFolder(vm, folder);
+    if (target) folders.set(target.path, target);
+    disks.push({ disk, ...(target && { folder: target.path }), ...(await surveyChain(disk, open)) });
+  }
+  return { request, inventory, disks, unknown, folders };
 }
 
 async function surveyFolder(vm: VirtualMachine, folder: string): Promise<SurveyedFolder> {

@@ -82,8 +82,16 @@ describe('snapshots that blockferry keeps', () => {
       [['snapshot-delete', 'web', 's1', '--mirror-abort'], "operation is not valid: snapshot 's1' is not mirrored"],
       [['snapshot-delete', 'web', 'nope', '--metadata'], "no domain snapshot with matching name 'nope'"],
       [['snapshot-revert', 'web', 's1'], 'Operation not supported: a running VM cannot be brought back'],
-      [['snapshot-create-as', 'web', 's2'], 'Operation not supported: a mirrored snapshot is of the disks only'],
-      [['snapshot-create-as', 'web', 's2', '--disk-only'], 'give at least one disk a mirror'],
+      [['snapshot-create-as', 'web', 's2'], 'Operation not supported: over QMP a snapshot is of the disks only'],
+      [
+        ['snapshot-create-as', 'web', 's2', '--disk-only', '--quiesce'],
+        'Operation not supported: QUIESCE does not go with a snapshot over QMP',
+      ],
+      [
+        ['snapshot-create-as', 'web', 's2', '--memspec', '/m'],
+        'Operation not supported: over QMP a snapshot is of the disks only',
+      ],
+      [['snapshot-create-as', 'web', 's2', '--disk-only'], 'Requested operation is not valid: domain is not running'],
       [['snapshot-create-as', 'web', 's1', '--disk-only'], 'operation failed: domain moment s1 already exists'],
       [['snapshot-create-as', 'web', 'a/b', '--disk-only'], "invalid snapshot name 'a/b': name can't contain '/'"],
       [['snapshot-create-as', 'web', 's2', '--quiesce'], "is required by flag 'VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE'"],

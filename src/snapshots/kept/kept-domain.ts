@@ -1,3 +1,4 @@
+import { ferryError } from '../../base/index.ts';
 import {
   currentSnapshot,
   deleteSnapshot,
@@ -13,6 +14,7 @@ import type { Journal } from '../../journal/index.ts';
 import type { CreateFlag, DeleteFlag, MirrorState, SnapshotDomain } from '../snapshot-driver.ts';
 import { refusal } from '../snapshot-error.ts';
 import { checkFlags, checkName } from './create-flags.ts';
+import { DiskKeeper } from './disk-keeper.ts';
 import { type KeptSnapshots, keptSnapshots, listOf, recordsOf } from './kept-list.ts';
 import { type KeeperDeps, MirrorKeeper, wayOf } from './mirror-keeper.ts';
 import { parseMirrored } from './mirror-request.ts';
@@ -20,17 +22,20 @@ import { REGULAR_FILES } from './regular-files.ts';
 
 /**
  * A VM that blockferry drives over QMP. Nobody else keeps snapshots of it, so blockferry does: metadata in the journal,
- * mirrored ones as migrations that their user ends.
+ * mirrored ones as migrations that their user ends. Whatever is asked, it is found out first what became of a snapshot whose
+ * taker died.
  */
 export class KeptDomain implements SnapshotDomain {
   readonly name: string;
   readonly #deps: KeeperDeps;
   readonly #mirrors: MirrorKeeper;
+  readonly #disks: DiskKeeper;
 
   constructor(deps: KeeperDeps) {
     this.name = deps.owner.name;
     this.#deps = deps;
     this.#mirrors = new MirrorKeeper(deps);
+    this.#disks = new DiskKeeper(deps);
   }
 
   async isActive(): Promise<boolean> {
@@ -52,47 +57,49 @@ export class KeptDomain implements SnapshotDomain {
     const snapshot = parseMirrored(xml, flags);
     const name = snapshot.name ?? '';
     checkName(name);
+    await this.#disks.settle();
     using journal = this.#deps.openJournal('change');
     this.#mirrors.refuseWhile(keptSnapshots(journal, this.#deps.owner).standing);
+    const [beingTaken] = journal.snapshotIntents(this.#deps.owner);
+    if (beingTaken) throw ferryError('SNAPSHOT_UNFINISHED', { vm: this.name, snapshot: beingTaken.name });
     if (flags.includes('REDEFINE')) this.#redefine(journal, snapshot, flags);
-    else await this.#createMirrored(journal, snapshot, flags);
+    else await this.#take(journal, snapshot, flags);
     return name;
   }
 
-  list(flags: readonly ListFlag[], from?: string): Promise<readonly string[]> {
-    const found = listSnapshots(this.#look().list, { flags, ...(from === undefined ? {} : { from }) });
-    return Promise.resolve(found.map(({ name }) => name ?? ''));
+  async list(flags: readonly ListFlag[], from?: string): Promise<readonly string[]> {
+    const { list } = await this.#look();
+    return listSnapshots(list, { flags, ...(from === undefined ? {} : { from }) }).map(({ name }) => name ?? '');
   }
 
-  find(name: string): Promise<void> {
-    findSnapshot(this.#look().list, name);
-    return Promise.resolve();
+  async find(name: string): Promise<void> {
+    findSnapshot((await this.#look()).list, name);
   }
 
-  hasCurrent(): Promise<boolean> {
-    return Promise.resolve(this.#look().list.current !== undefined);
+  async hasCurrent(): Promise<boolean> {
+    return (await this.#look()).list.current !== undefined;
   }
 
-  current(): Promise<string> {
-    return Promise.resolve(currentSnapshot(this.#look().list).name ?? '');
+  async current(): Promise<string> {
+    return currentSnapshot((await this.#look()).list).name ?? '';
   }
 
-  isCurrent(name: string): Promise<boolean> {
-    return Promise.resolve(this.#look().list.current === name);
+  async isCurrent(name: string): Promise<boolean> {
+    return (await this.#look()).list.current === name;
   }
 
   hasMetadata(): Promise<boolean> {
     return Promise.resolve(true);
   }
 
-  parent(name: string): Promise<string | undefined> {
-    const { list } = this.#look();
+  async parent(name: string): Promise<string | undefined> {
+    const { list } = await this.#look();
     findSnapshot(list, name);
-    return Promise.resolve(parentLinks(list).get(name));
+    return parentLinks(list).get(name);
   }
 
   async describe(name: string, options: { readonly secure?: boolean } = {}): Promise<string> {
-    const { list, standing } = this.#look();
+    const { list, standing } = await this.#look();
     const found = findSnapshot(list, name);
     const snapshot = standing?.name === name ? await this.#mirrors.live(found, standing) : found;
     return formatSnapshot(snapshot, {
@@ -102,11 +109,12 @@ export class KeptDomain implements SnapshotDomain {
   }
 
   async mirror(name: string): Promise<MirrorState | undefined> {
-    const { standing } = this.#look();
+    const { standing } = await this.#look();
     return standing?.name === name ? await this.#mirrors.state(standing) : undefined;
   }
 
   async delete(name: string, flags: readonly DeleteFlag[]): Promise<void> {
+    await this.#disks.settle();
     using journal = this.#deps.openJournal('change');
     const { list, standing } = keptSnapshots(journal, this.#deps.owner);
     findSnapshot(list, name);
@@ -122,15 +130,21 @@ export class KeptDomain implements SnapshotDomain {
     journal.changeSnapshots(this.#deps.owner, (records) => recordsOf(deleteSnapshot(listOf(records), name, scope)));
   }
 
-  revert(): Promise<void> {
-    this.#mirrors.refuseWhile(this.#look().standing);
+  async revert(): Promise<void> {
+    this.#mirrors.refuseWhile((await this.#look()).standing);
     const text = 'a running VM cannot be brought back to a snapshot of its disks over QMP';
-    return Promise.reject(refusal('VIR_ERR_OPERATION_UNSUPPORTED', text));
+    throw refusal('VIR_ERR_OPERATION_UNSUPPORTED', text);
   }
 
-  #look(): KeptSnapshots {
-    using journal = this.#deps.openJournal('look');
-    return keptSnapshots(journal, this.#deps.owner);
+  async #look(): Promise<KeptSnapshots> {
+    const { owner, openJournal } = this.#deps;
+    {
+      using journal = openJournal('look');
+      if (journal.snapshotIntents(owner).length === 0) return keptSnapshots(journal, owner);
+    }
+    await this.#disks.settle();
+    using journal = openJournal('look');
+    return keptSnapshots(journal, owner);
   }
 
   #redefine(journal: Journal, snapshot: Snapshot, flags: readonly CreateFlag[]): void {
@@ -144,11 +158,12 @@ export class KeptDomain implements SnapshotDomain {
     journal.changeSnapshots(owner, (records) => recordsOf(redefineSnapshot(listOf(records), snapshot, options)));
   }
 
-  async #createMirrored(journal: Journal, snapshot: Snapshot, flags: readonly CreateFlag[]): Promise<void> {
+  async #take(journal: Journal, snapshot: Snapshot, flags: readonly CreateFlag[]): Promise<void> {
     const name = snapshot.name ?? '';
     if (listOf(journal.snapshots(this.#deps.owner)).snapshots.some((other) => other.name === name)) {
       throw refusal('VIR_ERR_OPERATION_FAILED', `domain moment ${name} already exists`);
     }
-    await this.#mirrors.create(journal, snapshot, flags);
+    const mirrored = snapshot.disks.some(({ mirror }) => mirror);
+    await (mirrored ? this.#mirrors : this.#disks).create(journal, snapshot, flags);
   }
 }

@@ -28,9 +28,7 @@ export interface KeptSnapshots {
 
 /** The snapshots of stored records. */
 export function listOf(records: readonly SnapshotRecord[]): SnapshotList {
-  return loadSnapshots(
-    records.map(({ xml, current }) => ({ snapshot: parseSnapshot(xml, { flags: STORED }).snapshot, current })),
-  ).list;
+  return loadSnapshots(records.map(({ xml, current }) => ({ snapshot: storedSnapshot(xml), current }))).list;
 }
 
 /** Records as they are stored. Secrets are kept. */
@@ -66,16 +64,25 @@ export function keptSnapshots(journal: Journal, vm: SnapshotOwner): KeptSnapshot
   const list = listOf(journal.snapshots(vm));
   const standing = standingOf(journal, vm);
   if (standing === undefined) return { list };
-  const snapshot = snapshotOf(standing);
+  return { list: withTaken(list, snapshotOf(standing)), standing };
+}
+
+/** A list with one more snapshot: the current one, below the one that was current before. */
+export function withTaken(list: SnapshotList, snapshot: Snapshot): SnapshotList {
   const { parent: _parent, ...root } = snapshot;
   const placed = list.current === undefined ? root : { ...root, parent: list.current };
-  return { list: { snapshots: [...list.snapshots, placed], current: standing.name }, standing };
+  return { snapshots: [...list.snapshots, placed], ...(snapshot.name !== undefined && { current: snapshot.name }) };
+}
+
+/** A snapshot as it is kept. */
+export function storedSnapshot(xml: string): Snapshot {
+  return parseSnapshot(xml, { flags: STORED }).snapshot;
 }
 
 /** The mirrored snapshot that stands; a migration that blockferry sees through, as the one that it is. */
 export function snapshotOf({ plan, row, name }: Standing): Snapshot {
   const { snapshot } = plan.request;
-  if (snapshot !== undefined) return parseSnapshot(snapshot.xml, { flags: STORED }).snapshot;
+  if (snapshot !== undefined) return storedSnapshot(snapshot.xml);
   return {
     name,
     description: `a migration by blockferry: see 'blockferry status ${row.id}'`,

@@ -1,104 +1,39 @@
-import { realpathSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { isFerryError, messageOf } from '../../base/index.ts';
 import {
   type Chain,
   chainRefusals,
   hasSameContent,
-  isEmptyOverlay,
   probeChain,
-  probeImage,
-  resolveBackingName,
   sameFile,
   syncFile,
   syncFolder,
 } from '../../image/index.ts';
 import type { MigrationPlan, PlannedDisk } from '../../migration/index.ts';
 import { refusal } from '../snapshot-error.ts';
+import { backingOf, checkEmptyOverlay, checkPrepared, type OverlayFile, unfitFile } from './overlay-file.ts';
 
 /** The new file of a disk and its twin, by the names that the user gave or that were made for them. */
-export interface MirrorFiles {
-  readonly disk: string;
-  /** The file that takes the guest's writes. */
-  readonly source: string;
+export interface MirrorFiles extends OverlayFile {
   /** Its twin on the target. */
   readonly mirror: string;
-  /** What is active now. */
-  readonly active: { readonly path: string; readonly format: string };
-  /** Bytes that the guest sees. */
-  readonly size: number;
 }
 
 /**
- * Checks files that the user has prepared (`--reuse-external`): empty qcow2 overlays of the disk's size; the source on the
- * active image, its twin on an image of the target's, which need not be there yet.
+ * Checks files that the user has prepared (`--reuse-external`): the source as of any snapshot; its twin the same, but on an
+ * image of the target's, which need not be there yet.
  * @throws SnapshotError, or FerryError for files that cannot be read
  */
-export async function checkPrepared(files: MirrorFiles): Promise<void> {
-  for (const path of [files.source, files.mirror]) await checkOverlay(files, path);
-  const [below, target] = await Promise.all([files.source, files.mirror].map(backingOf));
-  if (below === undefined || !(await sameFile(below, files.active.path).catch(() => false))) {
-    throw wrong(files.source, `its backing file is ${below ?? 'none'}, not ${files.active.path}`);
-  }
-  if (target === undefined) throw wrong(files.mirror, 'it has no backing file');
+export async function checkPreparedMirror(files: MirrorFiles): Promise<void> {
+  await checkPrepared(files);
+  await checkEmptyOverlay(files, files.mirror);
+  const target = await backingOf(files.mirror);
+  if (target === undefined) throw unfitFile(files.mirror, 'it has no backing file');
   if (await sameFile(target, files.active.path).catch(() => false)) {
-    throw wrong(
+    throw unfitFile(
       files.mirror,
       `its backing file is that of the source, ${target}: the mirror has to stand on a copy of it`,
     );
-  }
-}
-
-function wrong(path: string, what: string): Error {
-  return refusal('VIR_ERR_CONFIG_UNSUPPORTED', `the prepared file ${path} does not fit: ${what}`);
-}
-
-async function checkOverlay({ size, active }: MirrorFiles, path: string): Promise<void> {
-  const { virtualSize, backing } = await probePrepared(path);
-  if (virtualSize !== size) throw wrong(path, `it has a size of ${virtualSize} bytes, the disk has ${size}`);
-  if (backing?.format !== active.format) {
-    throw wrong(
-      path,
-      `its header states the format ${backing?.format ?? 'of nothing'} for what is below it, not ${active.format}`,
-    );
-  }
-  if (!(await isEmptyOverlay(path))) throw wrong(path, 'it is not empty');
-}
-
-async function probePrepared(path: string): ReturnType<typeof probeImage> {
-  try {
-    return await probeImage(path, { format: 'qcow2' });
-  } catch (error) {
-    if (isFerryError(error, 'IMAGE_MISSING')) throw wrong(path, 'it does not exist');
-    if (isFerryError(error, 'IMAGE_BROKEN')) throw wrong(path, messageOf(error));
-    throw error;
-  }
-}
-
-/** What the header of an overlay names as the image below, as QEMU would open it. */
-export async function backingOf(path: string): Promise<string | undefined> {
-  const { backing, realPath } = await probeImage(path, { format: 'qcow2', shared: true });
-  return backing && resolveBackingName(realPath, backing.written);
-}
-
-/** Names that may not be given twice, or to what is there already. */
-export function checkNames(all: readonly MirrorFiles[]): void {
-  const taken = new Set(all.map(({ active }) => realOf(active.path)));
-  for (const path of all.flatMap(({ source, mirror }) => [source, mirror])) {
-    const real = realOf(path);
-    if (taken.has(real)) {
-      throw refusal('VIR_ERR_CONFIG_UNSUPPORTED', `the file ${path} is asked for twice, or is an image that is in use`);
-    }
-    taken.add(real);
-  }
-}
-
-function realOf(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    // It is still to be made.
-    return path;
   }
 }
 

@@ -1,6 +1,7 @@
 import { alignDisks, loadSnapshotSchema, parseSnapshot, pathOf, type Snapshot } from '../../domainsnapshot/index.ts';
 import type { CreateFlag } from '../snapshot-driver.ts';
 import { refusal, type SnapshotError } from '../snapshot-error.ts';
+import { withTargets } from './disk-request.ts';
 import { type DomainDescription, findNamedDisk } from './domain-description.ts';
 import type { MirrorFiles } from './mirror-files.ts';
 import { REGULAR_FILES } from './regular-files.ts';
@@ -30,13 +31,10 @@ export function parseMirrored(xml: string, flags: readonly CreateFlag[]): Snapsh
   }).snapshot;
 }
 
-/** What can be taken: the disks, mirrored. Nobody but libvirt takes others, and it is not asked here. @throws SnapshotError VIR_ERR_OPERATION_UNSUPPORTED */
+/** What can be taken: the disks, mirrored. @throws SnapshotError VIR_ERR_OPERATION_UNSUPPORTED */
 export function checkMirrored(snapshot: Snapshot, flags: readonly CreateFlag[]): void {
   if (!flags.includes('DISK_ONLY') || snapshot.memory?.location === 'external') {
     throw unsupported('a mirrored snapshot is of the disks only: give --disk-only, and no memory');
-  }
-  if (!snapshot.disks.some(({ mirror }) => mirror)) {
-    throw unsupported('over QMP a snapshot is a mirrored one: give at least one disk a mirror');
   }
   for (const flag of ['QUIESCE', 'HALT', 'LIVE', 'NO_METADATA'] as const) {
     if (flags.includes(flag)) throw unsupported(`${flag} does not go with a mirrored snapshot`);
@@ -48,12 +46,8 @@ export function checkMirrored(snapshot: Snapshot, flags: readonly CreateFlag[]):
  * source, whose name is made where none is given.
  * @throws SnapshotError, DomainSnapshotError VIR_ERR_CONFIG_UNSUPPORTED
  */
-export function alignMirrored(snapshot: Snapshot, { domain, disks: named }: DomainDescription): Snapshot {
-  const asked = snapshot.disks.map((disk) => {
-    const target = findNamedDisk(named, disk.name)?.target;
-    return target === undefined ? disk : { ...disk, name: target };
-  });
-  const aligned = alignDisks({ ...snapshot, disks: asked, domain }, { defaultLocation: 'no', files: REGULAR_FILES });
+export function alignMirrored(snapshot: Snapshot, description: DomainDescription): Snapshot {
+  const aligned = alignDisks(withTargets(snapshot, description), { defaultLocation: 'no', files: REGULAR_FILES });
   const disks = aligned.disks.map((disk) => {
     if (disk.location === 'no') return disk;
     const { name, mirror, source } = disk;

@@ -15,11 +15,13 @@ import {
   type SnapshotRequest,
   type Survey,
   takeSurvey,
+  withKeptSnapshots,
 } from '../../migration/index.ts';
 import type { VirtualMachine } from '../../vm/index.ts';
 import { refusal } from '../snapshot-error.ts';
 import type { Standing } from './kept-list.ts';
-import { checkNames, checkPrepared, copiedChains, type MirrorFiles } from './mirror-files.ts';
+import { checkPreparedMirror, copiedChains, type MirrorFiles } from './mirror-files.ts';
+import { checkNames } from './overlay-file.ts';
 import { chainTop, placeholders } from './placeholders.ts';
 
 /** What a mirrored snapshot is made with. */
@@ -40,7 +42,7 @@ export async function beginMirrored(
   files: readonly MirrorFiles[],
 ): Promise<void> {
   checkNames(files);
-  if (snapshot.prepared) for (const each of files) await checkPrepared(each);
+  if (snapshot.prepared) for (const each of files) await checkPreparedMirror(each);
   const request: MigrationRequest = {
     // A mirrored snapshot may stand for days, on files of its user's, which the server would make longer.
     mirrorServer: false,
@@ -52,7 +54,8 @@ export async function beginMirrored(
     verify: false,
     snapshot,
   };
-  const survey = await takeSurvey(deps.vm, request, deps.clock);
+  const kept = deps.journal.snapshots(deps.vm.identity);
+  const survey = withKeptSnapshots(await takeSurvey(deps.vm, request, deps.clock), kept);
   const plan = await planMirrored(survey, files, snapshot.prepared);
   await using migration = await Migration.begin(plan, deps);
   const outcome = await migration.run();

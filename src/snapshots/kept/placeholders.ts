@@ -2,7 +2,8 @@ import { basename, dirname, join } from 'node:path';
 import { isFerryError } from '../../base/index.ts';
 import { probeImage, resolveBackingName, sameFile } from '../../image/index.ts';
 import type { PlannedDisk, PlannedPlaceholder, Survey } from '../../migration/index.ts';
-import { backingOf, type MirrorFiles } from './mirror-files.ts';
+import type { MirrorFiles } from './mirror-files.ts';
+import { backingOf } from './overlay-file.ts';
 
 /** The copy of a disk's active image: what a prepared mirror names, or that image's name beside the mirror. */
 export async function chainTop({ mirror }: MirrorFiles, disk: PlannedDisk, prepared: boolean): Promise<string> {
