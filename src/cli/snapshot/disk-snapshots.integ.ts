@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { open, readdir, readFile } from 'node:fs/promises';
+import { open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { scene } from '../../../lab/cli-scene.ts';
@@ -118,6 +118,15 @@ describe('snapshots without mirrors of a VM over QMP', () => {
     expect(failed.stderr).toContain('the guest goes on as before, and nothing is left of it');
     const taken = await run('snapshot-create-as', 'sx', '--disk-only', '--diskspec', `vda,file=${b}`);
     expect(taken.stderr).toContain('external snapshot file for disk vda already exists and is not a block device');
+    const unlucky = async (): Promise<QemuVm> => {
+      const qemu = await QemuVm.connect({ path: vm.qmpPath });
+      const take = qemu.snapshot.bind(qemu);
+      // QEMU has opened the first one by then.
+      qemu.snapshot = async (overlays) => await rm(overlays[1]?.path ?? '').then(async () => await take(overlays));
+      return qemu;
+    };
+    const refused = await snapshotCommand({ ...place, connect: unlucky }, 'snapshot-create-as', 'sx', '--disk-only');
+    expect(refused.stderr).toContain("error: operation failed: disk 'vdb': QEMU refused 'blockdev-add'");
     expect(await traces(vm, [source])).toEqual(before);
 
     // Killed with the files made, and with QEMU having taken them.

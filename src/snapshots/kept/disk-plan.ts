@@ -26,6 +26,8 @@ export interface DiskSnapshotPlan {
   /** The user has prepared the files: they are neither made nor removed. */
   readonly prepared: boolean;
   readonly disks: readonly PlannedOverlay[];
+  /** It was found not to be taken, and its files are being removed. */
+  readonly notTaken?: true;
 }
 
 /** What stands on what. Names of nodes have at most 31 characters in QEMU. @param id of the snapshot */

@@ -44,13 +44,15 @@ export async function settleDiskSnapshot(
   if (inChain.size === 0) for (const { disk, path } of plan.disks) files.set(disk, await overlayState(path));
   const seen: Seen = { sameProcess, inChain, files };
   const verdict = diskVerdict(plan, seen);
-  const busy = plan.disks.find(({ disk }) => files.get(disk) === 'open');
-  if (verdict === 'doubt' || (busy && !plan.prepared)) {
-    const path = busy?.path ?? plan.disks.find(({ disk }) => files.get(disk) === 'unreadable')?.path ?? '';
-    const reason = `the file ${path} ${busy ? 'is open in another process' : 'cannot be read'}`;
-    throw ferryError('SNAPSHOT_IN_DOUBT', { snapshot: name, vm: owner.name, reason });
+  const reason = whyInDoubt(plan, files, verdict);
+  if (verdict === 'doubt' || reason !== undefined) {
+    throw ferryError('SNAPSHOT_IN_DOUBT', {
+      snapshot: name,
+      vm: owner.name,
+      reason: reason ?? 'its files do not tell',
+    });
   }
-  const left = verdict === 'taken' || plan.prepared ? [] : await removeMade(plan, files, intent.createdAt);
+  const left = verdict === 'taken' || plan.prepared ? [] : await removeMade(journal, intent, files);
   journal.transaction(() => {
     if (verdict === 'taken' && plan.metadata) {
       const snapshot = storedSnapshot(plan.xml);
@@ -60,6 +62,22 @@ export async function settleDiskSnapshot(
   });
   const startFrom = verdict === 'taken' && inChain.size === 0 ? plan.disks.map(({ path }) => path) : [];
   return { name, outcome: verdict, startFrom, left };
+}
+
+/** Also one that was not taken waits for who has a file of it open: that is nobody's but a program's that makes it. */
+function whyInDoubt(
+  { disks, prepared }: DiskSnapshotPlan,
+  files: Seen['files'],
+  verdict: ReturnType<typeof diskVerdict>,
+): string | undefined {
+  const busy = disks.find(({ disk }) => files.get(disk) === 'open');
+  if (busy && (verdict === 'doubt' || !prepared)) return `the file ${busy.path} is open in another process`;
+  if (verdict !== 'doubt') return undefined;
+  for (const { disk, path } of disks) {
+    if (files.get(disk) === 'unreadable') return `the file ${path} cannot be read`;
+    if (files.get(disk) === 'missing') return `the file ${path} is not there (is its storage mounted?)`;
+  }
+  return undefined;
 }
 
 async function disksInChain(
@@ -97,16 +115,18 @@ async function overlayState(path: string): Promise<OverlayState> {
   }
 }
 
-/** Removes what was made. @returns what stays, and why */
+/** Removes what was made, once it is recorded why it will be missing. @returns what stays, and why */
 async function removeMade(
-  { disks }: DiskSnapshotPlan,
+  journal: Journal,
+  { id, plan, createdAt }: SnapshotIntent,
   files: Seen['files'],
-  intendedAt: number,
 ): Promise<readonly string[]> {
+  const intended = plan as DiskSnapshotPlan;
+  journal.updateSnapshotIntent(id, { ...intended, notTaken: true } satisfies DiskSnapshotPlan);
   const left: string[] = [];
-  for (const each of disks) {
+  for (const each of intended.disks) {
     const state = files.get(each.disk) ?? 'missing';
-    const why = state === 'missing' ? undefined : whyStays(await leftFile(each, state), intendedAt);
+    const why = state === 'missing' ? undefined : whyStays(await leftFile(each, state), createdAt);
     if (why !== undefined) left.push(`${each.path} (${why})`);
     else if (state !== 'missing') await removeFile(each.path);
   }

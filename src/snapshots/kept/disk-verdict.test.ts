@@ -55,12 +55,14 @@ describe('whether a snapshot was taken', () => {
     expect(verdict(plan(), false, ['data', 'empty'])).toBe('taken');
     expect(verdict(plan({ prepared: true, made: [] }), false, ['empty', 'data'])).toBe('taken');
     expect(verdict(plan(), false, ['empty', 'empty'])).toBe('not-taken');
-    expect(verdict(plan(), false, ['missing', 'missing'])).toBe('not-taken');
   });
 
   test('a file that cannot be looked at leaves it in doubt', () => {
     expect(verdict(plan(), false, ['open', 'data'])).toBe('doubt');
     expect(verdict(plan(), false, ['empty', 'unreadable'])).toBe('doubt');
+    expect(verdict(plan(), false, ['data', 'missing'])).toBe('doubt');
+    // Unless they are missing because they were being removed.
+    expect(verdict({ ...plan(), notTaken: true }, false, ['missing', 'empty'])).toBe('not-taken');
   });
 
   test('before the last file was made there was no transaction: data in it is somebody else’s', () => {

@@ -23,11 +23,13 @@ export interface Seen {
  */
 export function diskVerdict(plan: DiskSnapshotPlan, seen: Seen): 'taken' | 'not-taken' | 'doubt' {
   if (seen.inChain.size > 0) return 'taken';
+  if (plan.notTaken) return 'not-taken';
   // The transaction comes after the last of them was made and recorded.
   if (!plan.prepared && plan.disks.some(({ made }) => made === undefined)) return 'not-taken';
   if (seen.sameProcess) return 'not-taken';
   const states = plan.disks.map(({ disk }) => seen.files.get(disk));
-  if (states.some((state) => state === 'open' || state === 'unreadable')) return 'doubt';
+  // One that is missing may be on a storage that is not mounted.
+  if (states.some((state) => state !== 'empty' && state !== 'data')) return 'doubt';
   return states.includes('data') ? 'taken' : 'not-taken';
 }
 
