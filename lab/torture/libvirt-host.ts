@@ -1,5 +1,6 @@
 import { chmod } from 'node:fs/promises';
 import { run } from '../../src/base/index.ts';
+import { openFilesOf } from '../../src/vm/qemu/discover.ts';
 import type { ImageToRead } from '../chain-reader.ts';
 import { type Lab, type LabDisk, LabDomain, LabLibvirtd, type LabVm } from '../index.ts';
 import type { Layout } from './layout.ts';
@@ -67,7 +68,14 @@ class DomainVm implements TrialVm, AsyncDisposable {
    */
   async isForgotten(): Promise<boolean> {
     const { status, stdout } = await this.#ask('domstate', this.#domain.name);
-    return status !== 0 || stdout.trim() === 'shut off';
+    return status !== 0 || stdout.trim() === 'shut off' || (await this.#hasForgottenSnapshot());
+  }
+
+  /** Killed while it takes a snapshot, libvirtd does not know of it: its QEMU has an overlay open that the domain does not name. */
+  async #hasForgottenSnapshot(): Promise<boolean> {
+    const xml = await this.#virsh('dumpxml', this.#domain.name);
+    const open = (await openFilesOf(this.vm.pid)) ?? [];
+    return open.some(({ path }) => path.endsWith('.overlay.qcow2') && !xml.includes(path));
   }
 
   async litter({ alive, images }: Parameters<TrialVm['litter']>[0]): Promise<string[]> {

@@ -592,6 +592,13 @@ export const ERRORS = {
       'The guest goes on where it was. Look into the storage, then try again; a slow one may need a longer --max-hold.',
     exit: 'rolledBack',
   },
+  SNAPSHOT_UNRECORDED: {
+    message:
+      'the QEMU of {vm} has {path} open, and libvirt does not know of it: libvirtd ended while it took the snapshot',
+    remedy:
+      'The guest goes on, and its newest data may be in that file alone: leave it where it is, and do nothing to the disks through libvirt. Shut the VM down from within; then `blockferry recover {id}` merges the file into the image below.',
+    exit: 'attention',
+  },
   START_FAILED: {
     message: 'the mirrors were given up: {jobs} did not begin within {ms} ms, for which the VM stood still',
     remedy:

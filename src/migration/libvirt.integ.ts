@@ -1,14 +1,15 @@
 /** Migrations of VMs of a real libvirtd: real guests under load, transient and persistent. */
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadedVm, type LoadedVm, migrate, takeOver } from '../../lab/engine.ts';
 import { Lab, LabDomain, type LabDisk, LabLibvirtd } from '../../lab/index.ts';
-import { run, systemClock } from '../base/index.ts';
+import { ferryError, run, systemClock } from '../base/index.ts';
 import { BLOCK_COPY, BLOCK_JOB_ABORT, LibvirtClient } from '../libvirt/index.ts';
 import type { LibvirtVm } from '../vm/index.ts';
 import { copyTargetXml } from '../vm/libvirt/domain-xml.ts';
 import { Journal } from '../journal/index.ts';
+import { recoverOffline } from './recovery/recover-offline.ts';
 import { slowGuest } from './swap/guest-brake.ts';
 import { noteStop } from './swap/vm-stop.ts';
 import { STEP, type StepTable } from './steps/index.ts';
@@ -229,6 +230,45 @@ async function connectSlow(): Promise<LibvirtVm> {
   };
   return vm;
 }
+
+/**
+ * libvirtd is killed when QEMU has taken the snapshot, and before that is written down: started again it believes what it wrote
+ * before.
+ */
+async function connectForgetful(): Promise<LibvirtVm> {
+  const vm = await domain.connect();
+  const taking = vm.snapshot.bind(vm);
+  vm.snapshot = async (overlays) => {
+    const known = join(daemon.folder, 'run-libvirt', 'qemu', `${domain.name}.xml`);
+    const before = await readFile(known);
+    await taking(overlays);
+    await daemon.kill({ stayDown: true });
+    await writeFile(known, before);
+    await daemon.rise();
+    throw ferryError('LIBVIRT_INTERRUPTED', { address: daemon.uri(), why: 'killed', outcome: 'unknown' });
+  };
+  return vm;
+}
+
+test('a snapshot that QEMU has taken and libvirtd has not written down: the overlay stays, and nothing is lost', async () => {
+  const loaded = await load('forgetful', 'qcow2', 2, false, { length: 8 * MiB });
+  const { vm, source, target, stateDir, writers } = loaded;
+  const { outcome, plan } = await migrate(vm, { stateDir, request: { to: target }, connect: connectForgetful });
+  expect(outcome).toMatchObject({ kind: 'attention', cause: { code: 'SNAPSHOT_UNRECORDED' } });
+  expect(Object.values(await files())).toEqual([join(source, 'disk0.qcow2'), join(source, 'disk1.qcow2')]);
+  await Promise.all(writers.map((writer) => writer.advanced(50)));
+  // As often as it is tried.
+  for (const abort of [false, true]) {
+    const again = await takeOver(vm, { stateDir, connect, id: plan.id, abort });
+    expect(again).toMatchObject({ kind: 'attention', cause: { code: 'SNAPSHOT_UNRECORDED' } });
+  }
+  expect(await vm.ioErrors()).toEqual([]);
+  await vm.kill();
+  using journal = Journal.open(stateDir);
+  expect((await recoverOffline(plan.id, { journal })).kind).toBe('rolled-back');
+  nothingLost(await loaded.check(({ path = '' }) => path));
+  expect([await readdir(source), await readdir(target)]).toEqual([['disk0.qcow2', 'disk1.qcow2'], []]);
+});
 
 describe('a persistent VM with a raw disk', () => {
   let loaded: LoadedVm;

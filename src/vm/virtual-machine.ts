@@ -106,6 +106,12 @@ export interface VirtualMachine extends AsyncDisposable {
   /** Which of these nodes exist. */
   existingNodes(names: readonly string[]): Promise<readonly string[]>;
 
+  /**
+   * Whether the VM's QEMU itself has this node's file open, whatever who manages it believes: libvirtd that ends while it takes a
+   * snapshot does not know of it afterwards. False where this user may not look.
+   */
+  isOpen(node: string): Promise<boolean>;
+
   /** Whether a node exists and lies above another: an overlay that a snapshot has put on its image. */
   hasBacking(node: string): Promise<boolean>;
 

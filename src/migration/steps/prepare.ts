@@ -5,6 +5,7 @@ import { targetBacking } from '../plan/target-backing.ts';
 import { requireAnswers, untilAnswering } from '../storage-answers.ts';
 import { isAnyNodeOpen, removeFromTarget } from '../target-files.ts';
 import type { Step } from './step.ts';
+import { refuseUnrecorded } from './unrecorded-snapshot.ts';
 
 /**
  * The overlay beside each active image, and its twin on the target: empty, and of the disk's size to the byte. Those that
@@ -118,7 +119,8 @@ async function removeOverlays(run: Run): Promise<void> {
 }
 
 /** An overlay that the VM has open holds data, whatever the journal says. */
-async function refuseIfOpen({ plan, vm }: Run): Promise<void> {
+async function refuseIfOpen(run: Run): Promise<void> {
+  const { plan, vm } = run;
   const open = await vm.existingNodes(plan.disks.flatMap(({ nodes }) => [nodes.source, nodes.mirror]));
   if (open.length > 0) {
     const disk = plan.disks.find(({ nodes }) => open.includes(nodes.source) || open.includes(nodes.mirror));
@@ -126,4 +128,5 @@ async function refuseIfOpen({ plan, vm }: Run): Promise<void> {
       path: (open.includes(disk?.nodes.source ?? '') ? disk?.sourceOverlay : disk?.targetOverlay) ?? '',
     });
   }
+  await refuseUnrecorded(run);
 }

@@ -5,6 +5,7 @@ import type { PlannedDisk } from '../plan/plan.ts';
 import type { Run } from '../run.ts';
 import { stampImages } from '../recovery/snapshot-stamp.ts';
 import type { Step } from './step.ts';
+import { refuseUnrecorded } from './unrecorded-snapshot.ts';
 
 /** All overlays become active at one instant; the chain below them is immutable from then on. */
 export const snapshot: Step = {
@@ -20,8 +21,10 @@ export const snapshot: Step = {
     for (const { id, nodes } of plan.disks) ledger.plan('node', nodes.source, 'source-overlay', id);
   },
 
-  async act({ plan, vm, host, ledger }) {
+  async act(run) {
+    const { plan, vm, host, ledger } = run;
     await vm.closeNodes(plan.disks.map(({ nodes }) => nodes.source));
+    await refuseUnrecorded(run);
     // Dirty pages of the host made the transaction stall up to 425 ms with 8 disks, 7 ms after a sync: QEMU flushes
     // the images when it makes them read-only, while the guest waits.
     await Promise.all(plan.disks.map(({ active }) => host.syncFile(active.realPath)));
@@ -54,6 +57,7 @@ export const snapshot: Step = {
     await foldGroup(run, 'fold-back', folds);
     const nodes = plan.disks.map((disk) => disk.nodes.source);
     await vm.closeNodes(nodes);
+    await refuseUnrecorded(run);
     ledger.gone('node', ...nodes);
   },
 };

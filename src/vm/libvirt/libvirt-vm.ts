@@ -1,4 +1,5 @@
-import { type Clock, ferryError, systemClock } from '../../base/index.ts';
+import { stat } from 'node:fs/promises';
+import { type Clock, errnoOf, ferryError, systemClock } from '../../base/index.ts';
 import {
   BLOCK_COMMIT,
   BLOCK_COPY,
@@ -125,6 +126,12 @@ export class LibvirtVm implements VirtualMachine {
     const { client, dom } = await this.#domain();
     const files = filesOf(await describe(client, dom));
     return names.filter((name) => files.has(name));
+  }
+
+  async isOpen(node: string): Promise<boolean> {
+    const file = await stat(node, { bigint: true }).catch(ignoreMissing);
+    const open = file && (await openFilesOf(this.identity.pid));
+    return open?.some(({ dev, ino }) => dev === String(file?.dev) && ino === String(file?.ino)) ?? false;
   }
 
   async hasBacking(node: string): Promise<boolean> {
@@ -335,6 +342,11 @@ export class LibvirtVm implements VirtualMachine {
 
 /** libvirt keeps a disk's settings itself. */
 const NO_SETTINGS = { direct: false, detectZeroes: 'off', discard: 'ignore' } as const;
+
+function ignoreMissing(error: unknown): undefined {
+  if (errnoOf(error) !== 'ENOENT') throw error;
+  return undefined;
+}
 
 /** Suspends a VM that runs; one that somebody else has suspended is left to them. */
 async function suspend({ client, dom }: Domain, before: () => Promise<void>): Promise<void> {

@@ -104,6 +104,10 @@ export class QemuVm implements VirtualMachine {
     return names.filter((name) => existing.has(name));
   }
 
+  async isOpen(name: string): Promise<boolean> {
+    return (await this.existingNodes([name])).length > 0;
+  }
+
   async hasBacking(name: string): Promise<boolean> {
     // The flat answer has a depth of 0 for all of them.
     const nodes = await (await this.#monitor()).execute('query-named-block-nodes');
