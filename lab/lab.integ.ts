@@ -19,7 +19,8 @@ for (const { label, reason } of missing) {
 }
 
 describe.each(builds)('QEMU $version ($label)', (build) => {
-  test.each(['blockdev', 'drive'] as const)(
+  // Each style on one build: how the lab finds a loss depends on neither.
+  test.each(build === builds[0] ? (['blockdev'] as const) : (['drive'] as const))(
     'a guest under load is killed, and no acknowledged write is lost: %s',
     async (style) => {
       await using lab = await Lab.open({ name: 'load', build });

@@ -112,54 +112,57 @@ describe.each(builds)('QEMU $version ($label): others do something to the VM mea
     await here.holds(source, { a: [1, 2, 3, 4], b: [2, 3] });
   });
 
-  test('what does not concern us does not disturb us, and after the record it goes forward', async () => {
-    await using lab = await Lab.open({ name: 'undisturbed', build });
-    const here = await BareVm.start(lab);
-    const { qmp, source, target, vm } = here;
-    const third = await lab.storage('third');
+  test.runIf(build === builds[0])(
+    'what does not concern us does not disturb us, and after the record it goes forward',
+    async () => {
+      await using lab = await Lab.open({ name: 'undisturbed', build });
+      const here = await BareVm.start(lab);
+      const { qmp, source, target, vm } = here;
+      const third = await lab.storage('third');
 
-    // Another manager, with a journal of its own, was faster: it moves the disks between our look and our snapshot.
-    const overtaken = await here.migrate('prepare done', async () => {
-      const theirs = { qmpPath: vm.qmpPaths[2] ?? '' };
-      const other = await migrate(theirs, { stateDir: join(lab.folder, 'their state'), request: { to: third } });
-      expect(other.outcome.kind, other.outcome.message).toBe('done');
-    });
-    expect(endOf(overtaken)[0], overtaken.outcome.message).toBe('rolled-back');
-    expect(here.left(overtaken.plan.id)).toEqual([]);
-    expect([await readdir(source), await readdir(target)]).toEqual([[], []]);
-    expect((await readdir(third)).toSorted()).toEqual(['a.qcow2', 'b.qcow2']);
+      // Another manager, with a journal of its own, was faster: it moves the disks between our look and our snapshot.
+      const overtaken = await here.migrate('prepare done', async () => {
+        const theirs = { qmpPath: vm.qmpPaths[2] ?? '' };
+        const other = await migrate(theirs, { stateDir: join(lab.folder, 'their state'), request: { to: third } });
+        expect(other.outcome.kind, other.outcome.message).toBe('done');
+      });
+      expect(endOf(overtaken)[0], overtaken.outcome.message).toBe('rolled-back');
+      expect(here.left(overtaken.plan.id)).toEqual([]);
+      expect([await readdir(source), await readdir(target)]).toEqual([[], []]);
+      expect((await readdir(third)).toSorted()).toEqual(['a.qcow2', 'b.qcow2']);
 
-    // The lab's VMs would end.
-    await qmp.executeRaw('set-action', { reboot: 'reset' });
-    // The VM is reset, also while its I/O is held; and the clock of the host goes mad.
-    const reset = await here.migrate('copy begun', () => qmp.executeRaw('system_reset'), {
-      steps: whileHeld(() => qmp.executeRaw('system_reset')),
-      clock: madClock(),
-    });
-    expect(endOf(reset), reset.outcome.message).toEqual(['done', undefined]);
-    expect(await here.status()).toBe('running');
+      // The lab's VMs would end.
+      await qmp.executeRaw('set-action', { reboot: 'reset' });
+      // The VM is reset, also while its I/O is held; and the clock of the host goes mad.
+      const reset = await here.migrate('copy begun', () => qmp.executeRaw('system_reset'), {
+        steps: whileHeld(() => qmp.executeRaw('system_reset')),
+        clock: madClock(),
+      });
+      expect(endOf(reset), reset.outcome.message).toEqual(['done', undefined]);
+      expect(await here.status()).toBe('running');
 
-    // Somebody stops the VM: it moves all the same, and it is theirs to let it go on.
-    const stopped = await here.migrate('copy begun', () => qmp.execute('stop'), { to: third });
-    expect(endOf(stopped), stopped.outcome.message).toEqual(['done', undefined]);
-    expect(await here.status()).toBe('paused');
-    await qmp.execute('cont');
+      // Somebody stops the VM: it moves all the same, and it is theirs to let it go on.
+      const stopped = await here.migrate('copy begun', () => qmp.execute('stop'), { to: third });
+      expect(endOf(stopped), stopped.outcome.message).toEqual(['done', undefined]);
+      expect(await here.status()).toBe('paused');
+      await qmp.execute('cont');
 
-    // A disk is unplugged when the swap is over: its image on the target is complete.
-    const unplugged = await here.migrate('pivot done', async () => {
-      for (const id of DISKS) await here.write(id, 5);
-      using gone = qmp.listen(['DEVICE_DELETED']);
-      await qmp.executeRaw('device_del', { id: 'a' });
-      await gone.next();
-    });
-    expect(endOf(unplugged), unplugged.outcome.message).toEqual(['done', undefined]);
-    expect(unplugged.events.find(({ type }) => type === 'warning')).toMatchObject({
-      message: expect.stringContaining(`disk a was unplugged from the VM meanwhile`) as unknown,
-    });
-    expect([here.left(unplugged.plan.id), await readdir(third)]).toEqual([[], []]);
-    expect((await readdir(target)).toSorted()).toEqual(['a.qcow2', 'b.qcow2']);
-    await here.holds(target, { a: [5], b: [5] });
-  });
+      // A disk is unplugged when the swap is over: its image on the target is complete.
+      const unplugged = await here.migrate('pivot done', async () => {
+        for (const id of DISKS) await here.write(id, 5);
+        using gone = qmp.listen(['DEVICE_DELETED']);
+        await qmp.executeRaw('device_del', { id: 'a' });
+        await gone.next();
+      });
+      expect(endOf(unplugged), unplugged.outcome.message).toEqual(['done', undefined]);
+      expect(unplugged.events.find(({ type }) => type === 'warning')).toMatchObject({
+        message: expect.stringContaining(`disk a was unplugged from the VM meanwhile`) as unknown,
+      });
+      expect([here.left(unplugged.plan.id), await readdir(third)]).toEqual([[], []]);
+      expect((await readdir(target)).toSorted()).toEqual(['a.qcow2', 'b.qcow2']);
+      await here.holds(target, { a: [5], b: [5] });
+    },
+  );
 });
 
 test('a file on the target that is not ours any more is left where it is', async () => {

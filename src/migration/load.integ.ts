@@ -23,7 +23,8 @@ const disk = async (
 
 describe.each(builds)('QEMU $version ($label): a guest that writes as much as it can', (build) => {
   test.each([
-    { what: 'without I/O threads', options: {} },
+    // The other tests on the second build are of disks without.
+    ...(build === builds[0] ? [{ what: 'without I/O threads', options: {} }] : []),
     // `stop` in the midst of the swap killed QEMU here, or `cont` hung it.
     { what: 'on one I/O thread', options: { iothread: 'io' } },
   ])('two disks $what with 16 writes in flight each are swapped, and the VM runs', async ({ options }) => {
