@@ -96,7 +96,9 @@ export class Rules {
 
   #guestDoesNotWait(): void {
     const { qemu, manager, time } = this.#world;
-    const waits = qemu.guestWaits && manager.alive;
+    // Once it has gone over, a target that hangs is its own storage, for which it waits with a manager or without.
+    const ownHangs = time < this.#world.hangsUntil && this.#world.committed('pivot');
+    const waits = qemu.guestWaits && manager.alive && !ownHangs;
     if (!waits || this.#waiter !== manager) this.#waitsSince = waits ? time : undefined;
     this.#waiter = manager;
     if (this.#waitsSince !== undefined && time - this.#waitsSince > LONGEST_WAIT_MS)
