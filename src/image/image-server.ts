@@ -62,11 +62,14 @@ export async function serveImages(folder: string, images: readonly ServedImage[]
   await chmod(imageSocket(folder), 0o600);
 }
 
+async function reach(folder: string): Promise<QmpClient> {
+  return await QmpClient.connect({ path: monitorSocket(folder) }, { connectTimeoutMs: REACH_MS });
+}
+
 /** Whether the server in this folder answers at all: one that was stopped does not. */
 export async function imageServerAnswers(folder: string): Promise<boolean> {
   try {
-    const qmp = await QmpClient.connect({ path: monitorSocket(folder) }, { connectTimeoutMs: REACH_MS });
-    qmp.close();
+    (await reach(folder)).close();
     return true;
   } catch (error) {
     messageOf(error);
@@ -81,7 +84,7 @@ export async function imageServerAnswers(folder: string): Promise<boolean> {
  */
 export async function cutImageServer(folder: string): Promise<void> {
   try {
-    const qmp = await QmpClient.connect({ path: monitorSocket(folder) }, { connectTimeoutMs: REACH_MS });
+    const qmp = await reach(folder);
     // It closes the connections, and then waits for its own I/O: an answer comes when the storage does. Nobody waits for it.
     void closeWhenShut(qmp);
   } catch (error) {

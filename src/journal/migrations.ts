@@ -60,16 +60,21 @@ export function normalUuid(uuid: string): string {
   return /^[0-]*$/.test(uuid) ? '' : uuid.toLowerCase();
 }
 
+/** The VM of a row that has its columns. */
+export function vmRefOf(row: Row): VmRef {
+  return {
+    name: String(row['vm_name']),
+    uuid: String(row['vm_uuid']),
+    process: String(row['vm_process']),
+    address: String(row['vm_address']),
+    host: String(row['vm_host']),
+  };
+}
+
 function migrationOf(row: Row): Migration {
   return {
     id: String(row['id']),
-    vm: {
-      name: String(row['vm_name']),
-      uuid: String(row['vm_uuid']),
-      process: String(row['vm_process']),
-      address: String(row['vm_address']),
-      host: String(row['vm_host']),
-    },
+    vm: vmRefOf(row),
     state: row['state'] as MigrationState,
     goal: row['goal'] as MigrationGoal,
     plan: fromJson(row['plan']),

@@ -1,7 +1,7 @@
 import { ferryError } from '../base/index.ts';
 import type { Database, Parameters, Row } from './database.ts';
 import { fromJson, toJson } from './json.ts';
-import { normalUuid, type VmRef } from './migrations.ts';
+import { normalUuid, type VmRef, vmRefOf } from './migrations.ts';
 import { hasTable, type SnapshotOwner } from './snapshots.ts';
 
 /** A snapshot without mirrors that is being taken, or that whoever took it died of. */
@@ -21,13 +21,7 @@ export type NewSnapshotIntent = Pick<SnapshotIntent, 'id' | 'vm' | 'name' | 'pla
 function intentOf(row: Row): SnapshotIntent {
   return {
     id: String(row['id']),
-    vm: {
-      name: String(row['vm_name']),
-      uuid: String(row['vm_uuid']),
-      process: String(row['vm_process']),
-      address: String(row['vm_address']),
-      host: String(row['vm_host']),
-    },
+    vm: vmRefOf(row),
     name: String(row['name']),
     plan: fromJson(row['plan']),
     createdAt: Number(row['created_at']),

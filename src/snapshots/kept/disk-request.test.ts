@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { createAsXml, pathOf } from '../../domainsnapshot/index.ts';
-import type { Disk, Inventory } from '../../vm/index.ts';
+import type { Disk } from '../../vm/index.ts';
 import { alignDiskOnly, overlayFiles } from './disk-request.ts';
 import { describeDomain } from './domain-description.ts';
 import { parseMirrored } from './mirror-request.ts';
+import { inventoryOf } from './testing/inventory-of.ts';
 
 interface Shape {
   readonly path?: string;
@@ -36,16 +37,7 @@ const HERE = import.meta.filename;
 const VDA = disk('vda', { path: HERE });
 
 function align(disks: readonly Disk[], ...diskspecs: readonly string[]): readonly (readonly unknown[])[] {
-  const inventory: Inventory = {
-    identity: { name: 'web', uuid: '', host: 'h', process: 'b/1/1', pid: 1, address: '/run/a.qmp' },
-    status: 'running',
-    version: '10.0.2',
-    disks,
-    jobs: [],
-    nodes: [],
-    sharedNodes: [],
-  };
-  const description = describeDomain(inventory);
+  const description = describeDomain(inventoryOf('web', disks));
   const aligned = alignDiskOnly(parseMirrored(createAsXml({ name: 's1', diskspecs }), ['DISK_ONLY']), description);
   expect(aligned).toMatchObject({ state: 'disk-snapshot', memory: { location: 'no' } });
   const files = overlayFiles(aligned, description).map(({ disk, source }) => [disk, source]);

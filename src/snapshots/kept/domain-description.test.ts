@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { summarizeDomain } from '../../domainsnapshot/index.ts';
 import type { Disk, Inventory } from '../../vm/index.ts';
 import { describeDomain, findNamedDisk } from './domain-description.ts';
+import { inventoryOf } from './testing/inventory-of.ts';
 
 function disk(id: string, deviceType: string, path?: string): Disk {
   const image = { node: `n-${id}`, fileNode: `f-${id}`, format: 'qcow2', protocol: 'file', readOnly: false };
@@ -21,17 +22,7 @@ function disk(id: string, deviceType: string, path?: string): Disk {
   };
 }
 
-function inventory(...disks: readonly Disk[]): Inventory {
-  return {
-    identity: { name: '/run/a.qmp', uuid: '', host: 'h', process: 'b/1/1', pid: 1, address: '/run/a.qmp' },
-    status: 'running',
-    version: '10.0.2',
-    disks,
-    jobs: [],
-    nodes: [],
-    sharedNodes: [],
-  };
-}
+const inventory = (...disks: readonly Disk[]): Inventory => inventoryOf('/run/a.qmp', disks);
 
 describe('the description of a VM over QMP', () => {
   const { domain, disks } = describeDomain(
