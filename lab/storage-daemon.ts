@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { tools } from '../src/base/index.ts';
+import { tools, waitUntilAtRest } from '../src/base/index.ts';
 import { NbdClient } from './nbd-client.ts';
 import type { QemuBuild } from './qemu-builds.ts';
 
@@ -109,6 +109,7 @@ export class StorageDaemon implements AsyncDisposable {
       if (daemon.#ended) throw new Error(`${program} did not start (${await daemon.exited}): ${daemon.#stderr.trim()}`);
       await sleep(POLL_MS);
     }
+    await waitUntilAtRest(daemon.pid);
     return daemon;
   }
 

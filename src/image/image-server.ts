@@ -1,6 +1,6 @@
 import { chmod, chown, mkdir, readdir, readFile, rm, truncate } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { messageOf, run, systemClock, tools } from '../base/index.ts';
+import { messageOf, run, systemClock, tools, waitUntilAtRest } from '../base/index.ts';
 import { QmpClient } from '../qmp/index.ts';
 
 /** An image that is served: as a file, whatever its format. */
@@ -57,6 +57,7 @@ export async function serveImages(folder: string, images: readonly ServedImage[]
   const chardev = `socket,id=monitor,path=${monitorSocket(folder).replaceAll(',', ',,')},server=on,wait=off`;
   const monitor = ['--chardev', chardev, '--monitor', 'chardev=monitor'];
   await run(tools.qemuStorageDaemon(), ['--daemonize', '--nbd-server', server, ...nodes, ...monitor]);
+  for (const pid of await serversIn(folder)) await waitUntilAtRest(pid);
   // Nobody else can open it meanwhile: connecting needs the right to write.
   if (uid !== process.getuid?.()) await chown(imageSocket(folder), uid, -1);
   await chmod(imageSocket(folder), 0o600);

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ferryError, isFerryError, limitedBy, messageOf, systemClock, tools } from '../base/index.ts';
+import { ferryError, isFerryError, limitedBy, messageOf, systemClock, tools, waitUntilAtRest } from '../base/index.ts';
 import { QmpClient } from '../qmp/index.ts';
 
 const CONNECT_RETRY_MS = 10;
@@ -18,9 +18,7 @@ const MEMORY_LIMIT = 4 * 2 ** 30;
 
 /**
  * How long the first connection waits for the greeting, and the last; each waits twice as long as the one before. Its monitor
- * is ours alone, so a greeting that is late says that the host is busy, or that it was lost: met once on a busy host (7.2;
- * presumably its main thread accepted the connection while the monitor's own thread was taking the socket over). The next
- * connection is greeted.
+ * is ours alone, so a greeting that is late says that the host is busy.
  */
 const GREETING_MS = { first: 2000, last: 64_000 };
 
@@ -65,11 +63,12 @@ export class StorageDaemon {
     try {
       while (true) {
         if (ended !== undefined) throw startFailure(program, ended, argv);
-        // Who connects after the socket is there and before the monitor is gets two greetings. Its pid is what it writes last.
+        // Its pid is what it writes last before it serves.
         if ((await readFile(ready, 'utf8').catch(() => '')) === '') {
           await systemClock.sleep(CONNECT_RETRY_MS, signal);
           continue;
         }
+        await waitUntilAtRest(child.pid as number, signal);
         try {
           return new StorageDaemon(
             child,

@@ -1,11 +1,12 @@
 /** Real QEMU processes with monitors, for tests: no guest runs in them. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { waitUntilAtRest } from '../../base/index.ts';
 import type { QmpAddress } from '../address.ts';
 
 const MACHINE = ['-machine', 'none', '-nodefaults', '-display', 'none', '-S'];
@@ -34,6 +35,7 @@ export interface RealQemuOptions {
 export class RealQemu implements AsyncDisposable {
   readonly directory: string;
   readonly path: string;
+  readonly #pidFile: string;
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
   #stderr = '';
@@ -41,11 +43,12 @@ export class RealQemu implements AsyncDisposable {
   private constructor(program: string, { args, env, inherit = [] }: RealQemuOptions) {
     this.directory = mkdtempSync(join(tmpdir(), 'real-qemu-'));
     this.path = join(this.directory, 'qmp.sock');
+    this.#pidFile = join(this.directory, 'pid');
     const monitor = `socket,id=qmp,path=${this.path},server=on,wait=off`;
     const argv =
       basename(program) === 'qemu-storage-daemon'
-        ? ['--chardev', monitor, '--monitor', 'chardev=qmp']
-        : [...MACHINE, '-chardev', monitor, '-mon', 'chardev=qmp,mode=control'];
+        ? ['--chardev', monitor, '--monitor', 'chardev=qmp', '--pidfile', this.#pidFile]
+        : [...MACHINE, '-chardev', monitor, '-mon', 'chardev=qmp,mode=control', '-pidfile', this.#pidFile];
     // setpriv becomes the program itself, which the kernel kills when the test process dies.
     this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', program, ...argv, ...(args?.(this.directory) ?? [])], {
       stdio: ['ignore', 'ignore', 'pipe', ...inherit],
@@ -56,10 +59,15 @@ export class RealQemu implements AsyncDisposable {
     this.#exited = once(this.#child, 'close');
   }
 
-  /** Starts the program in a folder of its own and waits until its monitor listens. */
+  /** Starts the program in a folder of its own and waits until its monitor greets. */
   static async start(program: string, options: RealQemuOptions = {}): Promise<RealQemu> {
     const qemu = new RealQemu(program, options);
-    while (!(await listens({ path: qemu.path }))) {
+    const greets = async (): Promise<boolean> => {
+      if (!existsSync(qemu.#pidFile)) return false;
+      await waitUntilAtRest(qemu.pid);
+      return await listens({ path: qemu.path });
+    };
+    while (!(await greets())) {
       if (qemu.#child.exitCode !== null) {
         await qemu[Symbol.asyncDispose]();
         throw new Error(`${program} ended: ${qemu.#stderr}`);
