@@ -43,7 +43,7 @@ const virsh = async (...args: string[]): Promise<string> =>
 
 /** One that was killed while it copied. */
 async function killedCopying({ domain, target, common }: Place): Promise<void> {
-  const options = ['--to', target, '--bwlimit', '512k', '--yes', '--json', '--connect', daemon.uri()];
+  const options = ['--to', target, '--bwlimit', '2m', '--yes', '--json', '--connect', daemon.uri()];
   const migration = Blockferry.start('migrate', domain.name, ...options, ...common);
   await copying(migration);
   migration.kill('SIGKILL');
@@ -124,7 +124,7 @@ describe('a persistent VM whose QEMU dies', () => {
 
   test('while blockferry drives: it goes back by itself, and the definition names the source', async () => {
     const here = await place('dies2', true, 'raw');
-    const options = ['--to', here.target, '--bwlimit', '512k', '--yes', '--json', '--connect', daemon.uri()];
+    const options = ['--to', here.target, '--bwlimit', '2m', '--yes', '--json', '--connect', daemon.uri()];
     const migration = Blockferry.start('migrate', 'dies2', ...options, ...here.common);
     await copying(migration);
     await here.domain.vm.kill();

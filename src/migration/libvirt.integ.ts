@@ -231,6 +231,16 @@ async function connectSlow(): Promise<LibvirtVm> {
   return vm;
 }
 
+/** What is done is done, and libvirtd, killed before it could write that down, believes what it had written before. */
+async function forgotten(act: () => Promise<unknown>): Promise<void> {
+  const known = join(daemon.folder, 'run-libvirt', 'qemu', `${domain.name}.xml`);
+  const before = await readFile(known);
+  await act();
+  await daemon.kill({ stayDown: true });
+  await writeFile(known, before);
+  await daemon.rise();
+}
+
 /**
  * libvirtd is killed when QEMU has taken the snapshot, and before that is written down: started again it believes what it wrote
  * before.
@@ -239,12 +249,7 @@ async function connectForgetful(): Promise<LibvirtVm> {
   const vm = await domain.connect();
   const taking = vm.snapshot.bind(vm);
   vm.snapshot = async (overlays) => {
-    const known = join(daemon.folder, 'run-libvirt', 'qemu', `${domain.name}.xml`);
-    const before = await readFile(known);
-    await taking(overlays);
-    await daemon.kill({ stayDown: true });
-    await writeFile(known, before);
-    await daemon.rise();
+    await forgotten(() => taking(overlays));
     throw ferryError('LIBVIRT_INTERRUPTED', { address: daemon.uri(), why: 'killed', outcome: 'unknown' });
   };
   return vm;
@@ -268,6 +273,32 @@ test('a snapshot that QEMU has taken and libvirtd has not written down: the over
   expect((await recoverOffline(plan.id, { journal })).kind).toBe('rolled-back');
   nothingLost(await loaded.check(({ path = '' }) => path));
   expect([await readdir(source), await readdir(target)]).toEqual([['disk0.qcow2', 'disk1.qcow2'], []]);
+});
+
+test('the same when a fold that was broken off is being taken back, for one of two disks', async () => {
+  const loaded = await load('forgetful2', 'qcow2', 2, false, { length: 8 * MiB });
+  const { vm, target, stateDir, writers } = loaded;
+  const id = await diesBetweenPivots(loaded, 'fold');
+  const [overlay = ''] = (await readdir(target)).filter((name) => name.endsWith('-0.overlay.qcow2'));
+  await forgotten(async () => {
+    const [first, second] = [`vda,file=${join(target, overlay)}`, 'vdb,snapshot=no'];
+    const flags = ['--disk-only', '--reuse-external', '--no-metadata', '--atomic'];
+    await virsh('snapshot-create-as', domain.name, ...flags, '--diskspec', first, '--diskspec', second);
+  });
+  expect(await files()).toMatchObject({ vda: join(target, 'disk0.qcow2') });
+  for (const abort of [false, true]) {
+    const again = await takeOver(vm, { stateDir, connect, id, abort });
+    expect(again, JSON.stringify(again)).toMatchObject({ kind: 'attention', cause: { code: 'SNAPSHOT_UNRECORDED' } });
+  }
+  expect(await readdir(target)).toContain(overlay);
+  await virsh('resume', domain.name);
+  await Promise.all(writers.map((writer) => writer.advanced(50)));
+  expect(await vm.ioErrors()).toEqual([]);
+  await vm.kill();
+  using journal = Journal.open(stateDir);
+  expect((await recoverOffline(id, { journal })).kind).toBe('done');
+  nothingLost(await loaded.check(({ path = '' }) => join(target, basename(path))));
+  expect(await readdir(target)).toEqual(['disk0.qcow2', 'disk1.qcow2']);
 });
 
 describe('a persistent VM with a raw disk', () => {

@@ -12,6 +12,6 @@ export async function refuseUnrecorded({ plan, vm, journal }: Run): Promise<void
   if (journal.commitRecord(plan.id, 'fold-back') !== undefined) return;
   for (const { nodes, sourceOverlay } of plan.disks) {
     if (!(await vm.isOpen(nodes.source))) continue;
-    throw ferryError('SNAPSHOT_UNRECORDED', { vm: vm.identity.name, path: sourceOverlay, id: plan.id });
+    throw ferryError('SNAPSHOT_UNRECORDED', { vm: vm.identity.name, path: sourceOverlay });
   }
 }

@@ -1,5 +1,4 @@
-import { stat } from 'node:fs/promises';
-import { type Clock, errnoOf, ferryError, systemClock } from '../../base/index.ts';
+import { type Clock, ferryError, systemClock } from '../../base/index.ts';
 import {
   BLOCK_COMMIT,
   BLOCK_COPY,
@@ -36,7 +35,7 @@ import { diskLimits } from './disk-limits.ts';
 import { copyTargetXml, diskOf, filesOf, snapshotXml } from './domain-xml.ts';
 import { domainOf } from './find-domain.ts';
 import { formatJobName, type JobName, parseJobName } from './job-name.ts';
-import { cannotEnter, domainIdentity } from './qemu-process.ts';
+import { cannotEnter, domainIdentity, hasOpen, keepsOpen } from './qemu-process.ts';
 import { describe, readDomain } from './read-domain.ts';
 
 /** How often a libvirtd that went away is looked for, in milliseconds. The VM runs on meanwhile. */
@@ -129,9 +128,7 @@ export class LibvirtVm implements VirtualMachine {
   }
 
   async isOpen(node: string): Promise<boolean> {
-    const file = await stat(node, { bigint: true }).catch(ignoreMissing);
-    const open = file && (await openFilesOf(this.identity.pid));
-    return open?.some(({ dev, ino }) => dev === String(file?.dev) && ino === String(file?.ino)) ?? false;
+    return await hasOpen(this.identity.pid, node);
   }
 
   async hasBacking(node: string): Promise<boolean> {
@@ -289,6 +286,9 @@ export class LibvirtVm implements VirtualMachine {
   async #takeBack(domain: Domain, name: JobName): Promise<void> {
     const { kind, disk, from, to } = name;
     if (kind === 'commit') {
+      if (await keepsOpen(this.identity.pid, from, this.#clock)) {
+        throw ferryError('SNAPSHOT_UNRECORDED', { vm: this.identity.name, path: from });
+      }
       // The overlay holds nothing that the image below does not: it is put on top again.
       await this.snapshot([{ disk, path: from, node: from, base: to, settings: NO_SETTINGS }]);
       return;
@@ -322,16 +322,18 @@ export class LibvirtVm implements VirtualMachine {
     return await openFilesOf(this.identity.pid);
   }
 
-  /** The domain on a connection that works: connected anew where libvirtd was restarted and QEMU is still the same. */
+  /**
+   * The domain on a connection that works: connected anew where libvirtd was restarted and QEMU is still the same. libvirt
+   * goes on answering for a VM that has ended, with its definition, or with the QEMU that it has started in its place.
+   */
   async #domain(): Promise<Domain> {
-    if (this.#client.state !== 'closed') return { client: this.#client, dom: this.#dom };
     const { address, name, process } = this.identity;
     const until = this.#clock.monotonic() + RECONNECT_FOR_MS;
     for (;;) {
       if (!(await processExists(process))) throw ferryError('VM_REPLACED', { vm: name, address });
+      if (this.#client.state !== 'closed') return { client: this.#client, dom: this.#dom };
       try {
         this.#client = await LibvirtClient.connect(address);
-        return { client: this.#client, dom: this.#dom };
       } catch (error) {
         if (this.#clock.monotonic() > until) throw error;
         await this.#clock.sleep(RECONNECT_EVERY_MS);
@@ -342,11 +344,6 @@ export class LibvirtVm implements VirtualMachine {
 
 /** libvirt keeps a disk's settings itself. */
 const NO_SETTINGS = { direct: false, detectZeroes: 'off', discard: 'ignore' } as const;
-
-function ignoreMissing(error: unknown): undefined {
-  if (errnoOf(error) !== 'ENOENT') throw error;
-  return undefined;
-}
 
 /** Suspends a VM that runs; one that somebody else has suspended is left to them. */
 async function suspend({ client, dom }: Domain, before: () => Promise<void>): Promise<void> {

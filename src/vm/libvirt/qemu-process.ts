@@ -1,10 +1,15 @@
 import { hostname } from 'node:os';
-import { readFile } from 'node:fs/promises';
-import { ferryError, run } from '../../base/index.ts';
+import { readFile, stat } from 'node:fs/promises';
+import { type Clock, errnoOf, ferryError, run } from '../../base/index.ts';
 import type { RemoteDomain } from '../../libvirt/index.ts';
 import type { VmIdentity } from '../inventory.ts';
 import { discoverQemu } from '../qemu/discover.ts';
 import { ProcFs } from '../qemu/proc-fs.ts';
+import { openFilesOf } from '../qemu/socket-owner.ts';
+
+/** QEMU may close an image a little after libvirt says that the disk has gone from it. */
+const CLOSED_MS = 2000;
+const LOOK_EVERY_MS = 20;
 
 /**
  * Who a libvirt domain is on this host: its QEMU is the process that was started with its uuid.
@@ -44,4 +49,26 @@ export async function cannotEnter(pid: number, folder: string): Promise<string |
   ];
   const { status: exit } = await run('setpriv', [...as, '--', 'test', '-x', folder], { accept: [0, 1] });
   return exit === 0 ? undefined : `the user that the VM's QEMU runs as (uid ${uid}) may not enter the folder`;
+}
+
+/** Whether a process has this very file open. False where there is no such file, or where this user may not look. */
+export async function hasOpen(pid: number, path: string): Promise<boolean> {
+  const file = await stat(path, { bigint: true }).catch(ignoreMissing);
+  const open = file && (await openFilesOf(pid));
+  return open?.some(({ dev, ino }) => dev === String(file?.dev) && ino === String(file?.ino)) ?? false;
+}
+
+/** Whether a process still has a file open when it has had the time to close it. */
+export async function keepsOpen(pid: number, path: string, clock: Clock): Promise<boolean> {
+  const until = clock.monotonic() + CLOSED_MS;
+  while (await hasOpen(pid, path)) {
+    if (clock.monotonic() > until) return true;
+    await clock.sleep(LOOK_EVERY_MS);
+  }
+  return false;
+}
+
+function ignoreMissing(error: unknown): undefined {
+  if (errnoOf(error) !== 'ENOENT') throw error;
+  return undefined;
 }
