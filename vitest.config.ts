@@ -5,15 +5,8 @@ import { defineConfig } from 'vitest/config';
  * cores idle, as a test waits for states, never for times. So a slow machine makes a test slow, and not fail.
  */
 
-/** Tests beside which no other runs. */
-const ALONE = [
-  // They find VMs by their names on the whole host, and those of two files may be of one name.
-  '{src/cli,src/vm}/**/*.integ.ts',
-  'setup/package.integ.ts',
-  // The libvirtds of a host have folders in common.
-  '{src,lab/torture}/**/*libvirt*.integ.ts',
-  '{src/libvirt,src/snapshots,lab/conformance}/**/*.integ.ts',
-];
+/** Tests beside which no other runs: the libvirtds of a host have folders in common. */
+const ALONE = ['{src,lab/torture}/**/*libvirt*.integ.ts', '{src/libvirt,src/snapshots,lab/conformance}/**/*.integ.ts'];
 
 const config: ReturnType<typeof defineConfig> = defineConfig({
   test: {

@@ -44,7 +44,8 @@ export function limitedBy({ memoryLimit, cpuLimit }: Pick<RunOptions, 'memoryLim
 }
 
 /**
- * Runs a program to its end, without a shell.
+ * Runs a program to its end, without a shell. In a session of its own: a Ctrl-C on the terminal is a question to us, and must
+ * not end what we have asked for meanwhile.
  * @throws FerryError TOOL_MISSING when it cannot be started, TOOL_FAILED when it ends otherwise than accepted (the
  *   details hold argv, status, signal and the last 8 KiB of standard error); the signal's reason when aborted.
  */
@@ -55,6 +56,7 @@ export async function run(program: string, args: readonly string[], options: Run
     cwd: options.cwd,
     env: options.env ?? process.env,
     stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true,
   });
   let stdout = '';
   let stderr = '';

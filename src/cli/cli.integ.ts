@@ -200,7 +200,8 @@ describe('on a terminal', () => {
     await migration.until(({ output }) => output.split('[l]eave').length > asked);
     migration.type('l');
     const left = await migration.ended;
-    expect(left.status).toBe(5);
+    expect([left.status, left.stdout]).toEqual([5, expect.stringContaining('nobody drives the migration now')]);
+    expect(left.stdout).not.toContain('undoing');
     const id = /blockferry resume (\w+)/.exec(left.stdout)?.[1] ?? '';
 
     const resume = Blockferry.onTerminal('resume', id, ...here.common);

@@ -9,6 +9,9 @@ import { fileMark } from '../migration/file-mark.ts';
 import { QmpClient } from '../qmp/index.ts';
 import { Blockferry } from './testing/blockferry.ts';
 
+/** Found by its name on the whole host, where the VMs of other tests run as well. */
+const VM = 'recover me';
+
 /** Drives a migration in a process that kills itself at this moment. @returns the id of the migration */
 async function killedAt({ vm, target, state }: Scene, death: Death): Promise<string> {
   const driver = new MigrationProcess({ qmpPath: vm.qmpPath, stateDir: state, request: { to: target }, death });
@@ -48,7 +51,7 @@ describe('recover, while QEMU runs', () => {
     [{ step: 'fold', when: 'held' }, 'target', 'done'],
   ] as const)('a guest that is held is let go first: %j', async (death, side, outcome) => {
     await using lab = await Lab.open({ name: 'recover held' });
-    const here = await scene(lab, 'held', { monitors: 2 });
+    const here = await scene(lab, `${VM} held`, { monitors: 2 });
     const before = await here.traces();
     const id = await killedAt(here, death);
     expect(await jobStates(here.vm)).toEqual(['pending', 'pending']);
@@ -71,10 +74,10 @@ describe('recover, while QEMU runs', () => {
 
   test('goes on where it was going, and back with --back; one that is driven is left alone', async () => {
     await using lab = await Lab.open({ name: 'recover goes on' });
-    const here = await scene(lab);
+    const here = await scene(lab, VM);
     const before = await here.traces();
     const first = await killedCopying(here);
-    const plan = await Blockferry.run('plan', 'vm 1', '--to', here.target, ...here.common);
+    const plan = await Blockferry.run('plan', VM, '--to', here.target, ...here.common);
     expect(plan.status).toBe(3);
     expect(plan.stderr).toContain(`${first}, which nobody drives`);
     expect(plan.stderr).toContain(`blockferry recover ${first}`);
@@ -97,14 +100,14 @@ describe('recover, while QEMU runs', () => {
 
 test('migrate brings what was left unfinished to its end first', async () => {
   await using lab = await Lab.open({ name: 'migrate again' });
-  const here = await scene(lab);
+  const here = await scene(lab, VM);
   const { source, target, state, common } = here;
   const migrations = (): string[] => {
     using journal = Journal.open(state, { readOnly: true });
     return journal.migrations().map((row) => row.state);
   };
   const again = async (to: string): Promise<string> => {
-    const { status, stdout } = await Blockferry.run('migrate', 'vm 1', '--yes', '--to', to, ...common);
+    const { status, stdout } = await Blockferry.run('migrate', VM, '--yes', '--to', to, ...common);
     expect([status, (await readdir(to)).toSorted()], stdout).toEqual([0, ['a.qcow2', 'b.qcow2']]);
     return stdout;
   };
@@ -127,7 +130,7 @@ describe('recover, when QEMU is gone', () => {
     [{ step: 'fold', when: 'recorded' }, 'done'],
   ] as const)('the disks are on one side: %j', async (death, outcome) => {
     await using lab = await Lab.open({ name: 'recover gone' });
-    const here = await scene(lab, 'gone');
+    const here = await scene(lab, `${VM} gone`);
     const before = await listing(here.source);
     const id = await killedAt(here, death);
     await here.vm.kill();
@@ -148,7 +151,7 @@ describe('recover, when QEMU is gone', () => {
 
   test('a target that is not mounted keeps its files in the ledger, for gc', async () => {
     await using lab = await Lab.open({ name: 'recover unmounted' });
-    const here = await scene(lab);
+    const here = await scene(lab, VM);
     const before = await listing(here.source);
     const id = await killedAt(here, { step: 'attach', when: 'after' });
     await here.vm.kill();
@@ -169,12 +172,12 @@ describe('recover, when QEMU is gone', () => {
 
   test('a VM that went on from old data: both versions stay until a person has chosen', async () => {
     await using lab = await Lab.open({ name: 'recover stale' });
-    const here = await scene(lab);
+    const here = await scene(lab, VM);
     const id = await killedCopying(here);
     await here.vm.kill();
     const image = join(here.source, 'a.qcow2');
     await appendFile(image, 'the guest wrote this');
-    const again = await lab.startVm({ name: 'vm 1', boot: false, disks: [] });
+    const again = await lab.startVm({ name: VM, boot: false, disks: [] });
     const plan = await Blockferry.json('plan', '--qmp', again.qmpPath, '--to', here.target, ...here.common);
     expect(find(plan.lines, 'error')).toMatchObject({ code: 'MIGRATION_EXISTS', fields: { id } });
 
@@ -197,9 +200,9 @@ test('recover without an id: every migration, each in turn, and the worst status
   await using lab = await Lab.open({ name: 'recover all' });
   const state = join(lab.folder, 'state');
   const [broken, gone, held] = [
-    await scene(lab, 'broken', { state }),
-    await scene(lab, 'gone', { state }),
-    await scene(lab, 'held', { state, monitors: 2 }),
+    await scene(lab, `${VM} broken`, { state }),
+    await scene(lab, `${VM} gone`, { state }),
+    await scene(lab, `${VM} held`, { state, monitors: 2 }),
   ];
   const before = [await held.traces(), await listing(gone.source)];
   const first = await killedCopying(broken);
@@ -223,7 +226,7 @@ test('recover without an id: every migration, each in turn, and the worst status
 
 test('gc removes what is in a ledger and nobody has; nothing else', async () => {
   await using lab = await Lab.open({ name: 'gc' });
-  const here = await scene(lab);
+  const here = await scene(lab, VM);
   const { target, common, state } = here;
   const id = await killedCopying(here);
   const copies = await readdir(target);
