@@ -43,6 +43,7 @@ export function cliDocs(): string {
     '| `progress` | the same | `phase`, `key`, `disks`, `done`, `total` (bytes), `rate` (bytes per second) |',
     '| `vm` | `discover` | one VM: process, monitors, disks |',
     '| `migration` | `list`, `status` | one migration; times are milliseconds since 1970 |',
+    '| `snapshot` | `status` | one snapshot without mirrors that is not finished: `vm`, `name`, `owner`, `files` |',
     '| `leftover` | `gc` | one file: `migration`, `path`, `size`, `verdict` (`remove`, `keep`, `missing`), `why`, `removed` |',
     "| `output` | `snapshot-…` | `stdout`, `stderr`: the texts of virsh's command |",
     '| `note` | any | `message`: what the command says besides |',

@@ -63,7 +63,7 @@ export function buildProgram(execute: Execute, version: string): Command {
     .command('status')
     .summary('Show how a migration stands.')
     .description(
-      'Show how a migration stands: out of the journal only, the VM is not asked. Without ID: all unfinished ones and the last finished one.',
+      'Show how a migration stands: out of the journal only, the VM is not asked. Without ID: all unfinished ones, snapshots too, and the migration that finished last.',
     )
     .argument('[ID]', 'the id of a migration, or the beginning of it')
     .action((id, _, command) =>

@@ -2,6 +2,7 @@
  * Snapshots of virtual machines: virsh's commands, whoever keeps the snapshots, and mirrored ones.
  */
 export { DiskKeeper } from './kept/disk-keeper.ts';
+export type { DiskSnapshotPlan } from './kept/disk-plan.ts';
 export type { Settlement } from './kept/disk-settlement.ts';
 export { KeptDomain } from './kept/kept-domain.ts';
 export type { DomainDescription } from './kept/domain-description.ts';

@@ -3,10 +3,11 @@ import type { Journal, Migration } from '../../journal/index.ts';
 import type { Action } from '../cli.ts';
 import { migrationView } from '../migration-view.ts';
 import { openJournal } from '../open-journal.ts';
+import { intentLines, intentView } from '../snapshot/intent-view.ts';
 import { statusView } from '../terminal/status-view.ts';
 import { count } from '../terminal/text.ts';
 
-/** `blockferry status`: one migration; or all that are unfinished, and the one that finished last. */
+/** `blockferry status`: one migration; or all that are unfinished, snapshots too, and the migration that finished last. */
 export function status(idOrPrefix: string | undefined): Action {
   return async (cli) => {
     using journal = openJournal(cli);
@@ -15,7 +16,12 @@ export function status(idOrPrefix: string | undefined): Action {
     cli.show('migration', views, () =>
       views.flatMap((view, index) => [...(index > 0 ? [''] : []), ...statusView(view, cli.width, cli.paint)]),
     );
-    const message = views.length === 0 ? `no migrations in ${journal.dir}` : '';
+    const intents = idOrPrefix === undefined ? journal.snapshotIntents() : [];
+    const snapshots = await Promise.all(intents.map(async (intent) => await intentView(journal, intent)));
+    cli.show('snapshot', snapshots, () =>
+      snapshots.flatMap((view, index) => [...(views.length + index > 0 ? [''] : []), ...intentLines(view, cli.paint)]),
+    );
+    const message = views.length + snapshots.length === 0 ? `no migrations in ${journal.dir}` : '';
     return {
       outcome: 'done',
       exitStatus: EXIT.done,

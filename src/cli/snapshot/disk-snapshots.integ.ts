@@ -196,6 +196,9 @@ describe('snapshots without mirrors of a VM over QMP', () => {
     };
     await dieTakingSnapshot({ ...order, name: 's0', dies: 'making' });
     expect(await readdir(here.source)).toContain('a.s0');
+    const shown = await Blockferry.run('status', ...here.common);
+    expect(shown.stdout).toContain(`snapshot s0 of ${name}\n  state     begun, and nobody takes it any more`);
+    expect(shown.stdout).toContain(`${join(here.source, 'a.s0')} (a)`);
     // A process that does not know yet has it open.
     {
       await using _ = await open(join(here.source, 'a.s0'));
