@@ -1,20 +1,14 @@
 import { type Clock, ferryError } from '../../base/index.ts';
-import {
-  BLOCK_JOB_ABORT,
-  DOMAIN_STATE,
-  ERR,
-  isLibvirtError,
-  type LibvirtClient,
-  type RemoteDomain,
-} from '../../libvirt/index.ts';
+import { BLOCK_JOB_ABORT, DOMAIN_STATE, ERR, isLibvirtError, type RemoteDomain } from '../../libvirt/index.ts';
 import type { JobState } from '../virtual-machine.ts';
 import { diskOf } from './domain-xml.ts';
 import { formatJobName, type JobName } from './job-name.ts';
+import type { Libvirtd } from './reach.ts';
 import { describe } from './read-domain.ts';
 
 /** A domain on a connection. */
 export interface Domain {
-  readonly client: LibvirtClient;
+  readonly client: Libvirtd;
   readonly dom: RemoteDomain;
 }
 

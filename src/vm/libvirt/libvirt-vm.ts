@@ -6,7 +6,6 @@ import {
   isLibvirtConnectionLost,
   LibvirtClient,
   LIFECYCLE,
-  type RemoteDomain,
   SNAPSHOT_CREATE,
 } from '../../libvirt/index.ts';
 import type { Inventory, VmIdentity } from '../inventory.ts';
@@ -19,8 +18,6 @@ import type {
   OverlayNode,
   VirtualMachine,
 } from '../virtual-machine.ts';
-import { openFilesOf } from '../qemu/socket-owner.ts';
-import { processExists } from '../qemu/process-exists.ts';
 import {
   abortJob,
   type Domain,
@@ -35,7 +32,8 @@ import { diskLimits } from './disk-limits.ts';
 import { copyTargetXml, diskOf, filesOf, snapshotXml } from './domain-xml.ts';
 import { domainOf } from './find-domain.ts';
 import { formatJobName, type JobName, parseJobName } from './job-name.ts';
-import { cannotEnter, domainIdentity, hasOpen, keepsOpen } from './qemu-process.ts';
+import { cannotEnter, domainIdentity, keepsOpen, realReach } from './qemu-process.ts';
+import type { DomainReach, Libvirtd } from './reach.ts';
 import { describe, readDomain } from './read-domain.ts';
 
 /** How often a libvirtd that went away is looked for, in milliseconds. The VM runs on meanwhile. */
@@ -65,14 +63,14 @@ export class LibvirtVm implements VirtualMachine {
   readonly brake: GuestBrake = diskLimits(async () => await this.#domain());
   /** libvirt opens the copy's target itself. */
   readonly takesServed = false;
-  readonly #dom: RemoteDomain;
+  readonly #reach: DomainReach;
   readonly #clock: Clock;
-  #client: LibvirtClient;
+  #client: Libvirtd;
 
-  private constructor(client: LibvirtClient, dom: RemoteDomain, identity: VmIdentity, clock: Clock) {
+  private constructor(client: Libvirtd, reach: DomainReach, clock: Clock) {
     this.#client = client;
-    this.#dom = dom;
-    this.identity = identity;
+    this.#reach = reach;
+    this.identity = reach.identity;
     this.#clock = clock;
   }
 
@@ -92,11 +90,17 @@ export class LibvirtVm implements VirtualMachine {
     try {
       const dom = await domainOf(client, vm);
       if (dom.id < 0) throw ferryError('VM_NOT_RUNNING', { vm: dom.name });
-      return new LibvirtVm(client, dom, await domainIdentity(dom, uri), clock);
+      const reach = realReach(dom, await domainIdentity(dom, uri), () => LibvirtClient.connect(uri));
+      return new LibvirtVm(client, reach, clock);
     } catch (error) {
       client.close();
       throw error;
     }
+  }
+
+  /** A running domain that is reached like this. */
+  static async over(reach: DomainReach, clock: Clock): Promise<LibvirtVm> {
+    return new LibvirtVm(await reach.connect(), reach, clock);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -104,7 +108,7 @@ export class LibvirtVm implements VirtualMachine {
   }
 
   async hasEnded(): Promise<boolean> {
-    return !(await processExists(this.identity.process));
+    return await this.#reach.hasEnded();
   }
 
   async inventory(): Promise<Inventory> {
@@ -128,7 +132,7 @@ export class LibvirtVm implements VirtualMachine {
   }
 
   async isOpen(node: string): Promise<boolean> {
-    return await hasOpen(this.identity.pid, node);
+    return await this.#reach.hasOpen(node);
   }
 
   async hasBacking(node: string): Promise<boolean> {
@@ -286,7 +290,7 @@ export class LibvirtVm implements VirtualMachine {
   async #takeBack(domain: Domain, name: JobName): Promise<void> {
     const { kind, disk, from, to } = name;
     if (kind === 'commit') {
-      if (await keepsOpen(this.identity.pid, from, this.#clock)) {
+      if (await keepsOpen(this.#reach, from, this.#clock)) {
         throw ferryError('SNAPSHOT_UNRECORDED', { vm: this.identity.name, path: from });
       }
       // The overlay holds nothing that the image below does not: it is put on top again.
@@ -319,7 +323,7 @@ export class LibvirtVm implements VirtualMachine {
   }
 
   async openFiles(): Promise<readonly OpenFile[] | undefined> {
-    return await openFilesOf(this.identity.pid);
+    return await this.#reach.openFiles();
   }
 
   /**
@@ -327,13 +331,13 @@ export class LibvirtVm implements VirtualMachine {
    * goes on answering for a VM that has ended, with its definition, or with the QEMU that it has started in its place.
    */
   async #domain(): Promise<Domain> {
-    const { address, name, process } = this.identity;
+    const { address, name } = this.identity;
     const until = this.#clock.monotonic() + RECONNECT_FOR_MS;
     for (;;) {
-      if (!(await processExists(process))) throw ferryError('VM_REPLACED', { vm: name, address });
-      if (this.#client.state !== 'closed') return { client: this.#client, dom: this.#dom };
+      if (await this.#reach.hasEnded()) throw ferryError('VM_REPLACED', { vm: name, address });
+      if (this.#client.state !== 'closed') return { client: this.#client, dom: this.#reach.dom };
       try {
-        this.#client = await LibvirtClient.connect(address);
+        this.#client = await this.#reach.connect();
       } catch (error) {
         if (this.#clock.monotonic() > until) throw error;
         await this.#clock.sleep(RECONNECT_EVERY_MS);

@@ -5,7 +5,9 @@ import type { RemoteDomain } from '../../libvirt/index.ts';
 import type { VmIdentity } from '../inventory.ts';
 import { discoverQemu } from '../qemu/discover.ts';
 import { ProcFs } from '../qemu/proc-fs.ts';
+import { processExists } from '../qemu/process-exists.ts';
 import { openFilesOf } from '../qemu/socket-owner.ts';
+import type { DomainReach, Libvirtd } from './reach.ts';
 
 /** QEMU may close an image a little after libvirt says that the disk has gone from it. */
 const CLOSED_MS = 2000;
@@ -25,6 +27,19 @@ export async function domainIdentity(dom: RemoteDomain, uri: string): Promise<Vm
   const { pid, startTime } = found;
   const process = `${await new ProcFs().bootId()}/${pid}/${startTime}`;
   return { name: dom.name, uuid: dom.uuid, host: hostname(), process, pid, address: uri };
+}
+
+/** How a domain of this host is reached. */
+export function realReach(dom: RemoteDomain, identity: VmIdentity, connect: () => Promise<Libvirtd>): DomainReach {
+  const { pid, process } = identity;
+  return {
+    dom,
+    identity,
+    connect,
+    hasEnded: async () => !(await processExists(process)),
+    hasOpen: (path) => hasOpen(pid, path),
+    openFiles: () => openFilesOf(pid),
+  };
 }
 
 /**
@@ -51,17 +66,16 @@ export async function cannotEnter(pid: number, folder: string): Promise<string |
   return exit === 0 ? undefined : `the user that the VM's QEMU runs as (uid ${uid}) may not enter the folder`;
 }
 
-/** Whether a process has this very file open. False where there is no such file, or where this user may not look. */
-export async function hasOpen(pid: number, path: string): Promise<boolean> {
+async function hasOpen(pid: number, path: string): Promise<boolean> {
   const file = await stat(path, { bigint: true }).catch(ignoreMissing);
   const open = file && (await openFilesOf(pid));
   return open?.some(({ dev, ino }) => dev === String(file?.dev) && ino === String(file?.ino)) ?? false;
 }
 
-/** Whether a process still has a file open when it has had the time to close it. */
-export async function keepsOpen(pid: number, path: string, clock: Clock): Promise<boolean> {
+/** Whether a domain's QEMU still has a file open when it has had the time to close it. */
+export async function keepsOpen(reach: Pick<DomainReach, 'hasOpen'>, path: string, clock: Clock): Promise<boolean> {
   const until = clock.monotonic() + CLOSED_MS;
-  while (await hasOpen(pid, path)) {
+  while (await reach.hasOpen(path)) {
     if (clock.monotonic() > until) return true;
     await clock.sleep(LOOK_EVERY_MS);
   }

@@ -1,9 +1,10 @@
-import { type LibvirtClient, DOMAIN_STATE, isLibvirtError, type RemoteDomain } from '../../libvirt/index.ts';
+import { DOMAIN_STATE, isLibvirtError, type RemoteDomain } from '../../libvirt/index.ts';
 import type { BlockJob, Disk, ImageNode, Inventory, NodeSettings, VmIdentity } from '../inventory.ts';
 import { type DomainDescription, type DomainDisk, type DomainImage, parseDomain } from './domain-xml.ts';
+import type { Libvirtd } from './reach.ts';
 
 /** One look at the domain's XML as it runs. */
-export async function describe(client: LibvirtClient, dom: RemoteDomain): Promise<DomainDescription> {
+export async function describe(client: Libvirtd, dom: RemoteDomain): Promise<DomainDescription> {
   return parseDomain((await client.call('DOMAIN_GET_XML_DESC', { dom })).xml);
 }
 
@@ -19,7 +20,7 @@ const STATUS: Readonly<Record<number, string>> = {
 };
 
 /** One look at a domain: disks, chains, jobs. */
-export async function readDomain(client: LibvirtClient, dom: RemoteDomain, identity: VmIdentity): Promise<Inventory> {
+export async function readDomain(client: Libvirtd, dom: RemoteDomain, identity: VmIdentity): Promise<Inventory> {
   const [domain, { state }, { hv_ver: version }, snapshots, checkpoints, { type: job }] = await Promise.all([
     describe(client, dom),
     client.call('DOMAIN_GET_STATE', { dom }),
@@ -49,7 +50,7 @@ export async function readDomain(client: LibvirtClient, dom: RemoteDomain, ident
   };
 }
 
-async function readDisk(client: LibvirtClient, dom: RemoteDomain, disk: DomainDisk): Promise<Disk> {
+async function readDisk(client: Libvirtd, dom: RemoteDomain, disk: DomainDisk): Promise<Disk> {
   const { target, alias, device, bus, images } = disk;
   const [active] = images;
   const asked = active && {
@@ -75,7 +76,7 @@ async function readDisk(client: LibvirtClient, dom: RemoteDomain, disk: DomainDi
 }
 
 /** The block job of a disk, if there is one. */
-async function readJob(client: LibvirtClient, dom: RemoteDomain, disk: DomainDisk): Promise<BlockJob[]> {
+async function readJob(client: Libvirtd, dom: RemoteDomain, disk: DomainDisk): Promise<BlockJob[]> {
   if (disk.images.length === 0) return [];
   const TYPES = ['unknown', 'pull', 'copy', 'commit', 'active-commit', 'backup'];
   try {
