@@ -1,7 +1,7 @@
 import type { Random } from '../torture/random.ts';
 
 /**
- * `kill-…`: kill -9 of the manager, of QEMU, of both; the host loses its power. `error`: a command, a file or the journal
+ * `kill-…`: kill -9 of the manager, of QEMU, of both; of libvirtd, alone or with one or both of them; the host loses its power. `error`: a command, a file or the journal
  * refuses, and nothing was done, or all was. `unknown-outcome`: the monitor's connection breaks before or after the
  * command was executed; a commit of the journal fails so that nobody knows. `full`: a storage is about to fill. `stall`: no
  * job gets further for some time. `hang`: the target answers nothing for some time, neither with data nor with an error.
@@ -13,6 +13,10 @@ export type FaultKind =
   | 'kill-qemu'
   | 'kill-both'
   | 'kill-power'
+  | 'kill-libvirtd'
+  | 'kill-libvirtd-manager'
+  | 'kill-libvirtd-qemu'
+  | 'kill-all'
   | 'error'
   | 'unknown-outcome'
   | 'full'
@@ -48,6 +52,20 @@ const CRITICAL: readonly [string, ...string[]] = [
   ...(['blockdev-mirror', 'block-commit', 'blockdev-del', 'foldOffline', 'renameFile', 'rewriteBacking'] as const),
 ];
 
+/** The same for VMs of libvirt. */
+const DOMAIN_KINDS: readonly [FaultKind, ...FaultKind[]] = [
+  ...(['kill-libvirtd', 'kill-libvirtd', 'kill-libvirtd', 'kill-libvirtd', 'kill-libvirtd', 'kill-manager'] as const),
+  ...(['kill-libvirtd-manager', 'kill-libvirtd-manager', 'kill-libvirtd-qemu', 'kill-all', 'kill-manager'] as const),
+  ...KINDS,
+];
+const DOMAIN_CRITICAL: readonly [string, ...string[]] = [
+  ...(['COMMIT RECORD pivot commit', 'COMMIT RECORD fold commit', 'COMMIT RECORD fold-back commit'] as const),
+  ...(['job-complete', 'job-dismiss', 'status written', 'status written', 'status written', 'blockdev-del'] as const),
+  ...(['transaction', 'transaction', 'status written: a snapshot', 'blockdev-mirror', 'block-commit'] as const),
+  ...(['block-job-cancel', 'mirror is put on its chain'] as const),
+  ...(['stop', 'cont', 'DOMAIN_BLOCK_JOB_ABORT', 'DOMAIN_BLOCK_COPY', 'DOMAIN_RESUME', 'foldOffline'] as const),
+];
+
 /** With a hang of the target somewhere among them. */
 export function withHang(faults: readonly Fault[], random: Random): readonly Fault[] {
   const at = random.integer(faults.length + 1);
@@ -60,16 +78,21 @@ export function withHang(faults: readonly Fault[], random: Random): readonly Fau
 }
 
 /** What goes wrong in one schedule: nothing, one thing, or one upon another. */
-export function drawFaults(random: Random): readonly Fault[] {
+export function drawFaults(random: Random, ofLibvirt = false): readonly Fault[] {
+  const [critical, kinds] = ofLibvirt ? [DOMAIN_CRITICAL, DOMAIN_KINDS] : [CRITICAL, KINDS];
   const count = random.pick([0, 1, 1, 1, 2, 2, 2, 3, 3, 4]);
   const faults: Fault[] = [];
   for (let n = 0; n < count; n++) {
     // The first one anywhere in a migration; those that follow often soon, in the recovery from the one before.
     const after = 1 + (n === 0 || random.chance(0.3) ? random.integer(260) : random.integer(random.pick([4, 20, 80])));
     const when = random.pick<Fault['when']>(['before', 'after']);
-    const at = random.chance(0.25) ? random.pick(CRITICAL) : undefined;
-    const kind = at?.startsWith('COMMIT') && random.chance(0.4) ? 'unknown-outcome' : random.pick(KINDS);
-    faults.push(at === undefined ? { kind, after, when } : { kind, after: random.pick([1, 1, 2, 3]), when, at });
+    const at = random.chance(0.25) ? random.pick(critical) : undefined;
+    const kind = at?.startsWith('COMMIT') && random.chance(0.4) ? 'unknown-outcome' : random.pick(kinds);
+    faults.push(
+      at === undefined
+        ? { kind, after, when }
+        : { kind, after: random.pick(ofLibvirt && at !== 'transaction' ? [1, 2, 3, 5, 8] : [1, 1, 2, 3]), when, at },
+    );
     if (kind === 'pause') faults.push({ kind: 'resume', after: 1 + random.integer(20), when: 'before' });
   }
   return faults;

@@ -173,7 +173,7 @@ const ID = 'k3x9ab';
 const READY: Readonly<Record<string, string>> = { created: 'ready', running: 'ready' };
 
 /** The same thing with some of its methods replaced. */
-function changed<T extends Surroundings[keyof Surroundings]>(real: T, methods: Partial<T>): T {
+export function changed<T extends Surroundings[keyof Surroundings]>(real: T, methods: Partial<T>): T {
   return new Proxy(real, {
     get(target, name) {
       const found: unknown = Reflect.get(name in methods ? methods : target, name);

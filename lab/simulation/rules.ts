@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import { hiddenNames } from '../../src/migration/recovery/hidden-images.ts';
 import type { CommitKind } from '../../src/journal/index.ts';
+import { parseJobName } from '../../src/vm/libvirt/job-name.ts';
 import type { CommandArguments } from '../../src/qmp/index.ts';
 import { offlineVerdict } from '../../src/migration/recovery/offline-verdict.ts';
 import { voidMark } from '../../src/migration/swap/commit-record.ts';
@@ -85,20 +86,24 @@ export class Rules {
     return undefined;
   }
 
-  /** A disk is on the target only after the commit record. */
+  /**
+   * A disk is on the target only after the commit record. libvirt's disks go over one by one before it, while the VM is suspended:
+   * both sides are equal then, and what counts is that the guest does not go on there.
+   */
   #recordBeforeSwap(): void {
-    const { qemu } = this.#world;
-    if (this.#world.committed('pivot')) return;
+    const { qemu, libvirtd } = this.#world;
+    if (this.#world.committed('pivot') || (libvirtd && qemu.status !== 'running')) return;
     for (const [disk, { inode }] of qemu.disks) {
       if (inode.device === TARGET_DEVICE) this.#world.broken(`${disk} is on the target, and there is no commit record`);
     }
   }
 
   #guestDoesNotWait(): void {
-    const { qemu, manager, time } = this.#world;
-    // Once it has gone over, a target that hangs is its own storage, for which it waits with a manager or without.
-    const ownHangs = time < this.#world.hangsUntil && this.#world.committed('pivot');
-    const waits = qemu.guestWaits && manager.alive && !ownHangs;
+    const { qemu, libvirtd, manager, time } = this.#world;
+    // Once it has gone over, a target that hangs is its own storage, for which it waits with a manager or without. Through
+    // libvirt a pivot cannot be given up, and nobody lets the guest go on while libvirtd is away.
+    const ownHangs = time < this.#world.hangsUntil && (this.#world.committed('pivot') || libvirtd !== undefined);
+    const waits = qemu.guestWaits && manager.alive && !ownHangs && (libvirtd?.up ?? true) && this.libvirtIsClear();
     if (!waits || this.#waiter !== manager) this.#waitsSince = waits ? time : undefined;
     this.#waiter = manager;
     if (this.#waitsSince !== undefined && time - this.#waitsSince > LONGEST_WAIT_MS)
@@ -109,7 +114,10 @@ export class Rules {
     const text = (key: string): string => String((args as Readonly<Record<string, unknown>>)[key]);
     if (name === 'blockdev-add') this.#needEntry('node', text('node-name'));
     if (name === 'blockdev-mirror' || name === 'block-commit') this.#needEntry('job', text('job-id'));
-    if (name === 'stop') this.#needEntry('job', `stopped-${this.#world.migration}`);
+    if (name === 'DOMAIN_SNAPSHOT_CREATE_XML') this.#needEntry('node', text('path'));
+    if (name === 'DOMAIN_BLOCK_COPY') this.#needJob('copy', text('disk'), text('path'));
+    if (name === 'DOMAIN_BLOCK_COMMIT') this.#needJob('commit', text('disk'));
+    if (name === 'stop' || name === 'DOMAIN_SUSPEND') this.#needEntry('job', `stopped-${this.#world.migration}`);
     if (name === 'blockdev-mirror' && (args as CommandArguments<'blockdev-mirror'>)['copy-mode'] !== 'background')
       this.#world.broken('a mirror that is not in background mode: QEMU crashes when it is cancelled');
   }
@@ -118,6 +126,47 @@ export class Rules {
     const { ledger } = this.#world.journal;
     if (ledger.some((entry) => entry.kind === kind && entry.name === name && entry.state !== 'gone')) return;
     this.#world.broken(`the ${kind} ${name} was made, and the ledger did not know of it`);
+  }
+
+  /** libvirt's jobs have no names. @param file that it goes to, or, where it is taken back, that it came from */
+  #needJob(kind: string, disk: string, file?: string): void {
+    const known = this.#world.journal.ledger.some((entry) => {
+      const job = entry.kind === 'job' && entry.state !== 'gone' ? parseJobName(entry.name) : undefined;
+      return job?.kind === kind && job.disk === disk && (file === undefined || [job.from, job.to].includes(file));
+    });
+    if (!known) this.#world.broken(`a ${kind} of ${disk} was begun, and the ledger did not know of it`);
+  }
+
+  /** Whether libvirt believes of every disk what is so in QEMU. */
+  libvirtIsRight(): boolean {
+    const { qemu, files, libvirtd } = this.#world;
+    return (libvirtd?.belief ?? []).every(({ target, images, mirror, job }) => {
+      let node = qemu.disks.get(target);
+      for (const { path } of images) {
+        if (node === undefined || node.inode !== files.open(path)) return false;
+        node = node.backing;
+      }
+      return node === undefined && (mirror === undefined || (job !== undefined && mirror.kind !== ''));
+    });
+  }
+
+  /** Whether it could be known: libvirt is right, and QEMU has no mirror open that libvirt does not know of. */
+  libvirtIsClear(): boolean {
+    const { qemu, files, libvirtd } = this.#world;
+    if (libvirtd === undefined) return true;
+    const known = new Set(
+      libvirtd.belief.flatMap(({ images, mirror }) => [...images, ...(mirror ? [mirror.image] : [])]),
+    );
+    const paths = new Set([...known].map(({ path }) => path));
+    return (
+      this.libvirtIsRight() &&
+      this.#scene.plan.disks.every(({ targetOverlay, sourceOverlay }) =>
+        [targetOverlay, sourceOverlay].every((path) => {
+          const inode = files.lookup(path);
+          return paths.has(path) || inode === undefined || !qemu.opens(inode);
+        }),
+      )
+    );
   }
 
   // At the end.
@@ -139,7 +188,8 @@ export class Rules {
             .map(({ name }) => name),
     );
     for (const path of found)
-      if (!wanted.has(path) && !left.has(path)) this.#world.broken(`litter after ${outcome}: ${path}`);
+      if (!wanted.has(path) && !left.has(path) && !this.#isSpared(path))
+        this.#world.broken(`litter after ${outcome}: ${path}`);
     for (const path of wanted) if (!found.has(path)) this.#world.broken(`gone after ${outcome}: ${path}`);
     for (const { migration: id, kind, name, state } of journal.ledger) {
       if (id === migration && state !== 'gone' && !left.has(name))
@@ -147,6 +197,13 @@ export class Rules {
     }
     this.#rightContents(outcome);
     if (this.#world.qemu.alive) this.#rightNodes(outcome);
+  }
+
+  /** What a libvirtd that was killed has left open in QEMU is not removed. */
+  #isSpared(path: string): boolean {
+    const { libvirtd, files, qemu } = this.#world;
+    const inode = files.lookup(path);
+    return libvirtd?.wasKilled === true && inode !== undefined && qemu.opens(inode);
   }
 
   #filesBefore(): ReadonlySet<string> {
@@ -180,8 +237,9 @@ export class Rules {
   }
 
   #rightNodes(outcome: 'done' | 'rolled-back'): void {
-    const { qemu } = this.#world;
+    const { qemu, libvirtd } = this.#world;
     const device = outcome === 'done' ? TARGET_DEVICE : '1';
+    if (libvirtd && !this.libvirtIsRight()) this.#world.broken(`after ${outcome} libvirt believes what is not so`);
     for (const job of qemu.jobs.keys()) this.#world.broken(`the job ${job} is left after ${outcome}`);
     if (qemu.status !== 'running') this.#world.broken(`the VM is ${qemu.status} after ${outcome}`);
     const used = new Set<string>();
@@ -197,6 +255,8 @@ export class Rules {
       if (depth !== wanted)
         this.#world.broken(`the chain of ${disk} has ${depth} images after ${outcome} (${active.name})`);
     }
+    // What libvirt did not come to close, or to take back of a call that failed, it does not know of any more.
+    if (libvirtd && this.#world.faultsMade > 0) return;
     for (const name of qemu.nodes.keys())
       if (!used.has(name)) this.#world.broken(`the node ${name} is left after ${outcome}`);
   }

@@ -38,6 +38,8 @@ export interface SceneDisk {
 
 /** What there is to choose from. */
 export interface Layout {
+  /** It is one of libvirt. */
+  readonly libvirt: boolean;
   readonly build: '7.2' | '10.0';
   readonly disks: number;
   /** All disks stand on one base. */
@@ -52,7 +54,7 @@ export interface Layout {
 }
 
 /** @param given what is not left to chance; all is drawn, so that what is drawn afterwards does not depend on it */
-export function drawLayout(random: Random, given: Partial<Layout> = {}): Layout {
+export function drawLayout(random: Random, given: Partial<Layout> & Pick<Layout, 'libvirt'>): Layout {
   const build = random.pick<Layout['build']>(['7.2', '10.0']);
   const disks = random.pick([1, 2, 2, 2, 3]);
   const [verify, fold, keepSource] = [random.chance(0.7), random.chance(0.8), random.chance(0.3)];
@@ -65,12 +67,12 @@ export function drawLayout(random: Random, given: Partial<Layout> = {}): Layout 
 
 /** A VM with this layout; what its disks are like is drawn. */
 export function makeScene(layout: Layout, random: Random): Scene {
-  const { build, verify, fold, keepSource, leaveLink } = layout;
+  const { libvirt, build, verify, fold, keepSource, leaveLink } = layout;
   const devices = { [SOURCE]: '1', [TARGET]: TARGET_DEVICE };
   const files = new SimFiles(new Map(Object.entries(devices)));
   const disks = Array.from({ length: layout.disks }, (_, n) => makeDisk(files, layout, n, random));
   files.syncFolder(SOURCE);
-  const plan = planOf(files, disks, {
+  const plan = planOf(files, disks, libvirt, {
     ...DEFAULT_REQUEST,
     to: TARGET,
     verify,
@@ -83,7 +85,7 @@ export function makeScene(layout: Layout, random: Random): Scene {
     maxHoldMs: 10_000,
   });
   const words = [
-    `QEMU ${build}, ${layout.disks} disks of ${layout.drive ? '-drive' : '-blockdev'}`,
+    `QEMU ${build}, ${layout.disks} disks of ${libvirt ? 'libvirt' : layout.drive ? '-drive' : '-blockdev'}`,
     ...(layout.sharedBase ? ['a shared base'] : []),
     ...(layout.ioThread ? ['an I/O thread'] : []),
     ...(verify ? [] : ['not verified']),
@@ -94,7 +96,7 @@ export function makeScene(layout: Layout, random: Random): Scene {
   return { files, behaviour: { ...BEHAVIOUR[build], ioThread: layout.ioThread }, disks, plan, about: words.join(', ') };
 }
 
-function makeDisk(files: SimFiles, { sharedBase, drive }: Layout, n: number, random: Random): SceneDisk {
+function makeDisk(files: SimFiles, { libvirt, sharedBase, drive }: Layout, n: number, random: Random): SceneDisk {
   const id = `vd${'abc'[n]}`;
   const depth = sharedBase ? 1 : random.pick([0, 0, 1]);
   const format = depth > 0 ? 'qcow2' : random.pick<'raw' | 'qcow2'>(['raw', 'qcow2']);
@@ -106,7 +108,7 @@ function makeDisk(files: SimFiles, { sharedBase, drive }: Layout, n: number, ran
   if (depth > 0) setBacking(active, { name: basename(base), format: 'raw' });
   sync(active);
   const names = [`node-${id}`, `base-${id}`].slice(0, depth + 1);
-  return { id, path, nodes: drive ? names.map((name) => `#${name}`) : names };
+  return { id, path, nodes: drive && !libvirt ? names.map((name) => `#${name}`) : names };
 }
 
 function initial(): number[] {
@@ -114,18 +116,23 @@ function initial(): number[] {
 }
 
 /** The plan that the engine makes of this. */
-function planOf(files: SimFiles, disks: readonly SceneDisk[], request: MigrationRequest): MigrationPlan {
+function planOf(
+  files: SimFiles,
+  disks: readonly SceneDisk[],
+  libvirt: boolean,
+  request: MigrationRequest,
+): MigrationPlan {
   const surveyed = disks.map(({ id, path, nodes }) => {
     const chain = probe(files, path);
     const disk: Disk = {
       id,
       names: [id],
       deviceType: 'virtio-blk-device',
-      rootNode: nodes[0] ?? '',
+      rootNode: libvirt ? path : (nodes[0] ?? ''),
       filters: [],
       images: chain.map((image, level) => ({
-        node: nodes[level] ?? '',
-        fileNode: `#file-${id}-${level}`,
+        node: libvirt ? image.path : (nodes[level] ?? ''),
+        fileNode: libvirt ? image.path : `#file-${id}-${level}`,
         format: image.format,
         protocol: 'file',
         path: image.path,
@@ -151,6 +158,7 @@ function planOf(files: SimFiles, disks: readonly SceneDisk[], request: Migration
     writeRate: new Map(),
     inventory: {
       identity: IDENTITY,
+      ...(libvirt && { naming: 'files' as const }),
       status: 'running',
       version: '7.2.0',
       jobs: [],

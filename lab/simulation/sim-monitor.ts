@@ -1,11 +1,14 @@
 import { EventQueue, ferryError, type FerryError } from '../../src/base/index.ts';
 import type { QmpEvent } from '../../src/qmp/index.ts';
-import type { VmIdentity } from '../../src/vm/index.ts';
+import type { VirtualMachine, VmIdentity } from '../../src/vm/index.ts';
 import type { DialledMonitor, Monitor } from '../../src/vm/qemu/monitor.ts';
 import type { Random } from '../torture/random.ts';
-import { Killed, type Manager, type World } from './world.ts';
+import type { Job } from './sim-qemu.ts';
+import { Killed, type Manager, type Wire, type World } from './world.ts';
 
 const ADDRESS = '/run/sim.qmp';
+
+type OpenFile = NonNullable<Awaited<ReturnType<VirtualMachine['openFiles']>>>[number];
 
 interface Command {
   readonly name: string;
@@ -15,7 +18,7 @@ interface Command {
 }
 
 /** One manager's connection to the monitor: commands one way, replies and events the other, each in order. */
-export class Connection {
+export class Connection implements Wire {
   readonly manager: Manager;
   readonly #world: World;
   readonly #sent: Command[] = [];
@@ -57,11 +60,9 @@ export class Connection {
     return listener.queue;
   }
 
-  event(event: {
-    readonly event: 'JOB_STATUS_CHANGE';
-    readonly data: { readonly id: string; readonly status: string };
-  }): void {
+  jobChanged({ id }: Job, status: string): void {
     if (this.#closed !== undefined) return;
+    const event = { event: 'JOB_STATUS_CHANGE', data: { id, status } } as const;
     this.#coming.push(() => {
       for (const { accept, queue } of this.#queues) if (accept(event as QmpEvent)) queue.offer(event as QmpEvent);
     });
@@ -108,6 +109,10 @@ export class Connection {
     // Mostly at once; now and then something else happens first.
     if (this.#coming.length === 0 && this.#world.random.chance(0.7)) answer();
     else this.#coming.push(answer);
+  }
+
+  qemuGone(): void {
+    this.lose('QEMU is gone');
   }
 
   /** The connection ends; what was outstanding may have been executed, and some of it is. */
@@ -203,19 +208,20 @@ export function dialler(
         started: new Map(),
         absolute: (filename) => filename,
         hasEnded: () => Promise.resolve(!world.qemu.alive),
-        openFiles: () =>
-          Promise.resolve(
-            world.qemu.alive
-              ? [...world.qemu.nodes.values()].map(({ inode, name }) => ({
-                  dev: inode.device,
-                  ino: String(inode.ino),
-                  path: name,
-                }))
-              : [],
-          ),
+        openFiles: () => Promise.resolve(openFiles(world)),
       },
     });
   };
+}
+
+/** The files that QEMU has open. */
+export function openFiles({ qemu }: World): readonly OpenFile[] {
+  if (!qemu.alive) return [];
+  return [...qemu.nodes.values()].map(({ inode, name }) => ({
+    dev: inode.device,
+    ino: String(inode.ino),
+    path: name,
+  }));
 }
 
 export const IDENTITY: VmIdentity = {

@@ -46,6 +46,8 @@ export interface Job {
   looked: boolean;
   readonly dirty: Set<number>;
   completing: boolean;
+  /** It swaps as soon as it has drained (`auto-finalize`); others wait in `pending`. */
+  readonly swapsItself: boolean;
   copied: number;
   error?: string;
   /** Writes that it does not see. */
@@ -144,6 +146,7 @@ export class SimQemu {
   /** A job does the next little thing. */
   advance(job: Job): void {
     if (job.status === 'aborting') return this.#conclude(job, job.error ?? 'Operation canceled');
+    if (job.status === 'waiting' && job.swapsItself) return this.#swap(job);
     if (job.status === 'waiting') return this.#change(job, 'pending');
     if (!job.looked) return this.#look(job);
     const [block] = job.dirty;
@@ -304,9 +307,11 @@ export class SimQemu {
       base: this.#need('transaction', node),
       overlay: this.#need('transaction', overlay),
     }));
+    const targets = new Set([...this.jobs.values()].map(({ target }) => target));
     for (const { overlay } of found) {
       if (overlay.backing) throw refusal('transaction', 'The overlay already has a backing image');
-      if (this.#isUsed(overlay)) throw refusal('transaction', 'The overlay is already in use');
+      // A mirror that was opened on nothing may be put on a chain later.
+      if (this.#isUsed(overlay) && !targets.has(overlay)) throw refusal('transaction', 'The overlay is already in use');
     }
     for (const { base, overlay } of found) {
       for (const [disk, attached] of this.disks) if (attached === base) this.disks.set(disk, overlay);
@@ -315,10 +320,11 @@ export class SimQemu {
     }
   }
 
-  startMirror({ 'job-id': id = '', device, target }: CommandArguments<'blockdev-mirror'>): void {
+  startMirror(args: CommandArguments<'blockdev-mirror'>): void {
+    const { 'job-id': id = '', device, target, 'auto-finalize': swapsItself = true } = args;
     const [source, to] = [this.#need('blockdev-mirror', device), this.#need('blockdev-mirror', target)];
     if ([...this.disks.values()].includes(to)) throw refusal('blockdev-mirror', `Node ${target} is in use`);
-    this.#start({ id, type: 'mirror', source, target: to });
+    this.#start({ id, type: 'mirror', source, target: to, swapsItself });
   }
 
   startCommit(args: CommandArguments<'block-commit'>): void {
@@ -327,10 +333,11 @@ export class SimQemu {
     let below = source.backing;
     while (below && below !== base) below = below.backing;
     if (!below) throw refusal('block-commit', `'${base.name}' is not in this backing chain`);
-    this.#start({ id: args['job-id'] ?? '', type: 'commit', source, target: base });
+    const { 'job-id': id = '', 'auto-finalize': swapsItself = true } = args;
+    this.#start({ id, type: 'commit', source, target: base, swapsItself });
   }
 
-  #start(job: Pick<Job, 'id' | 'type' | 'source' | 'target'>): void {
+  #start(job: Pick<Job, 'id' | 'type' | 'source' | 'target' | 'swapsItself'>): void {
     if (this.jobs.has(job.id)) throw refusal(job.type, `Job ID '${job.id}' already in use`);
     if ([...this.jobs.values()].some((other) => isLive(other) && other.source === job.source))
       throw refusal(job.type, `Node '${job.source.name}' is busy: block device is in use by block job`);
@@ -360,11 +367,14 @@ export class SimQemu {
   }
 
   finalize(id: string): void {
-    const job = this.#job('job-finalize', id, 'pending');
+    this.#swap(this.#job('job-finalize', id, 'pending'));
+  }
+
+  #swap(job: Job): void {
     for (const [disk, node] of this.disks) if (node === job.source) this.disks.set(disk, job.target);
     if (job.type === 'mirror')
       for (const node of this.nodes.values()) if (node.backing === job.source) node.backing = job.target;
-    this.#swapped.add(groupOf(id));
+    this.#swapped.add(groupOf(job.id));
     this.#conclude(job);
     this.#drop();
   }

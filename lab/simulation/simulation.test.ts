@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { STEPS } from '../../src/migration/index.ts';
 import type { FaultKind } from './fault.ts';
 import { PLANTED_BUGS } from './planted-bugs.ts';
-import { runSchedule } from './schedule.ts';
+import { PLANTED_DOMAIN_BUGS } from './planted-domain-bugs.ts';
+import { isOfLibvirt, runSchedule } from './schedule.ts';
 import { shrink } from './shrink.ts';
 
 const SCHEDULES = 1500;
@@ -28,6 +29,10 @@ describe('the simulation', () => {
         'kill-qemu',
         'kill-both',
         'kill-power',
+        'kill-libvirtd',
+        'kill-libvirtd-manager',
+        'kill-libvirtd-qemu',
+        'kill-all',
         'error',
         'unknown-outcome',
         'full',
@@ -55,9 +60,12 @@ describe('the simulation', () => {
 });
 
 describe('a planted bug is found:', () => {
-  test.each(Object.keys(PLANTED_BUGS))('%s', LIMIT, async (bug) => {
-    const parts = PLANTED_BUGS[bug] ?? {};
+  const all = { ...PLANTED_BUGS, ...PLANTED_DOMAIN_BUGS };
+  test.each(Object.keys(all))('%s', LIMIT, async (bug) => {
+    const parts = all[bug] ?? {};
     for (let seed = 1; seed <= FOUND_WITHIN; seed++) {
+      // Others do not meet it.
+      if (bug in PLANTED_DOMAIN_BUGS && !isOfLibvirt(seed)) continue;
       const result = await runSchedule({ seed, parts });
       if (result.breach === undefined) continue;
       // The bug is what broke it.

@@ -5,8 +5,8 @@ import type { Fault, FaultKind } from './fault.ts';
 import { Guest } from './guest.ts';
 import { EMPTY_JOURNAL, type JournalContents } from './memory-journal.ts';
 import { executeOn } from './qmp-commands.ts';
-import type { Connection } from './sim-monitor.ts';
 import type { SimFiles } from './sim-files.ts';
+import type { SimLibvirtd } from './sim-libvirtd.ts';
 import type { Behaviour, Job } from './sim-qemu.ts';
 import { SimQemu } from './sim-qemu.ts';
 
@@ -22,6 +22,20 @@ export class Manager {
 
 /** Thrown through a manager that is dead, to unwind it; whatever it does on the way has no effect. */
 export class Killed extends Error {}
+
+/** A connection, or libvirtd: what can be taken one step further by a command, a reply or an event. */
+export interface Wire {
+  /** Undefined where it is nobody's. */
+  readonly manager: Manager | undefined;
+  readonly canAdvance: boolean;
+  advance(): void;
+  /** Its manager is dead. */
+  abandon(random: Random): void;
+  /** QEMU is. */
+  qemuGone?(): void;
+  /** A job of QEMU's has changed. */
+  jobChanged?(job: Job, status: string): void;
+}
 
 /** Something of a manager's that goes on outside of it, and can be taken one step further. */
 export interface Task {
@@ -59,7 +73,8 @@ const LONGEST_STALL_MS = 9000;
 /** What changes nothing, so that nothing need be checked after it. */
 const LOOKS: ReadonlySet<string> = new Set(
   `query-block query-block-jobs query-named-block-nodes query-status query-qmp-schema query-iothreads fileMark stampOf openersOf
-   storageSpace probeImage probeChain verifyCopy readLink claim`.split(/\s+/),
+   storageSpace probeImage probeChain verifyCopy readLink claim
+   DOMAIN_GET_XML_DESC DOMAIN_GET_STATE DOMAIN_GET_BLOCK_JOB_INFO CONNECT_GET_VERSION`.split(/\s+/),
 );
 
 /** Where the images are moved to. */
@@ -86,11 +101,13 @@ export class World {
   readonly migration: string;
   readonly trace: string[] = [];
   readonly tasks: Task[] = [];
-  readonly connections: Set<Connection> = new Set();
+  readonly connections: Set<Wire> = new Set();
   readonly owners: Map<string, Manager> = new Map();
   /** Which faults have happened at which effects. */
   readonly covered: Set<string> = new Set();
   qemu: SimQemu;
+  /** Where the VM is one of libvirt. */
+  libvirtd: SimLibvirtd | undefined;
   journal: JournalContents = EMPTY_JOURNAL;
   /** A write to the journal whose outcome nobody knows: it may be found there by the next process. */
   limbo: JournalContents | undefined;
@@ -193,8 +210,8 @@ export class World {
     }
     this.#kill(killed, manager);
     if (!manager.alive) throw new Killed();
-    // A QEMU that is dead executes nothing; files and the journal do not need it.
-    return when === 'after' || kind === 'qmp' ? (result as T) : act();
+    // A QEMU or libvirtd that is dead executes nothing; files and the journal do not need it.
+    return when === 'after' || kind === 'qmp' || kind === 'libvirt' ? (result as T) : act();
   }
 
   /** Faults that are none of the effect's at which they happen. */
@@ -246,8 +263,10 @@ export class World {
   }
 
   #kill(what: FaultKind, manager: Manager): void {
-    if (what !== 'kill-manager') this.killQemu();
-    if (what !== 'kill-qemu') this.killManager(manager);
+    const dies = DIE[what] ?? [];
+    if (dies.includes('libvirtd')) this.libvirtd?.kill();
+    if (dies.includes('QEMU')) this.killQemu();
+    if (dies.includes('manager')) this.killManager(manager);
     if (what === 'kill-power') this.files.losePower(this.random);
   }
 
@@ -266,7 +285,7 @@ export class World {
   killQemu(): void {
     if (!this.qemu.alive) return;
     this.qemu.die();
-    for (const connection of this.connections) connection.lose('QEMU is gone');
+    for (const connection of this.connections) connection.qemuGone?.();
   }
 
   /** QEMU executes a command, whoever has sent it. @throws FerryError QMP_COMMAND */
@@ -391,16 +410,14 @@ export class World {
 
   #onJob(job: Job, status: string): void {
     this.say('job', `${job.id} ${status}${job.error === undefined ? '' : ` (${job.error})`}`);
-    for (const connection of this.connections) {
-      connection.event({ event: 'JOB_STATUS_CHANGE', data: { id: job.id, status } });
-    }
+    for (const connection of this.connections) connection.jobChanged?.(job, status);
   }
 }
 
 /** Something that a manager does outside of itself. */
 export interface Effect {
   readonly manager: Manager;
-  readonly kind: 'qmp' | 'host' | 'journal';
+  readonly kind: 'qmp' | 'libvirt' | 'host' | 'journal';
   readonly name: string;
   readonly detail?: () => string;
 }
@@ -408,24 +425,39 @@ export interface Effect {
 /** Makes a fault that is not a kill: does the act or not, and throws or not. */
 export type Faulty<T> = (fault: Fault, act: () => T) => T;
 
-const EVERYWHERE = ['qmp', 'host', 'journal'] as const;
+const DIE: { readonly [kind in FaultKind]?: readonly ('manager' | 'QEMU' | 'libvirtd')[] } = {
+  'kill-manager': ['manager'],
+  'kill-qemu': ['QEMU'],
+  'kill-both': ['QEMU', 'manager'],
+  'kill-power': ['libvirtd', 'QEMU', 'manager'],
+  'kill-libvirtd': ['libvirtd'],
+  'kill-libvirtd-manager': ['libvirtd', 'manager'],
+  'kill-libvirtd-qemu': ['libvirtd', 'QEMU'],
+  'kill-all': ['libvirtd', 'QEMU', 'manager'],
+};
+
+const EVERYWHERE = ['qmp', 'libvirt', 'host', 'journal'] as const;
 const APPLIES: { readonly [kind in FaultKind]: readonly string[] } = {
   'kill-manager': EVERYWHERE,
   'kill-qemu': EVERYWHERE,
   'kill-both': EVERYWHERE,
   'kill-power': EVERYWHERE,
+  'kill-libvirtd': EVERYWHERE,
+  'kill-libvirtd-manager': EVERYWHERE,
+  'kill-libvirtd-qemu': EVERYWHERE,
+  'kill-all': EVERYWHERE,
   error: EVERYWHERE,
-  'unknown-outcome': ['qmp', 'journal'],
+  'unknown-outcome': ['qmp', 'libvirt', 'journal'],
   full: ['host'],
-  stall: ['qmp'],
+  stall: ['qmp', 'libvirt'],
   hang: EVERYWHERE,
-  'target-error': ['qmp'],
+  'target-error': ['qmp', 'libvirt'],
   spoil: ['host'],
   // In the middle of a write to the journal nobody can ask for anything.
-  abort: ['qmp', 'host'],
-  leave: ['qmp', 'host'],
-  pause: ['qmp', 'host'],
-  resume: ['qmp', 'host'],
+  abort: ['qmp', 'libvirt', 'host'],
+  leave: ['qmp', 'libvirt', 'host'],
+  pause: ['qmp', 'libvirt', 'host'],
+  resume: ['qmp', 'libvirt', 'host'],
 };
 
 /** Resolves when every promise that could go on has gone on. */

@@ -592,6 +592,20 @@ export const ERRORS = {
       'The guest goes on where it was. Look into the storage, then try again; a slow one may need a longer --max-hold.',
     exit: 'rolledBack',
   },
+  JOB_UNRECORDED: {
+    message:
+      'whether {disk} of {vm} runs on {from} or on {to} is not certain: libvirtd ended while a block job began or ended, and does not know',
+    remedy:
+      'Both files hold the same if the VM stands still (`virsh domstate`): then do not let it go on, but end it (`virsh destroy`). If it runs, shut it down from within. Do nothing to its disks through libvirt. Then `blockferry recover` brings them to where they belong, with every acknowledged write.',
+    exit: 'attention',
+  },
+  NOT_TAKEN_BACK: {
+    message:
+      '{disk} of {vm} has gone over to {to} without a commit record, and could not be taken back to {from}: {reason}',
+    remedy:
+      'The VM stands still, and both files hold the same: do not let it go on (`virsh resume`). `blockferry recover` tries it again. If that does not help, end the VM (`virsh destroy`); then `blockferry recover` brings its disks to where they were, with every acknowledged write.',
+    exit: 'attention',
+  },
   SNAPSHOT_UNRECORDED: {
     message:
       'the QEMU of {vm} has {path} open, and libvirt does not know of it: libvirtd ended while it took the snapshot',

@@ -84,9 +84,14 @@ const nothingLost = (checks: Awaited<ReturnType<LoadedVm['check']>>): void =>
 
 /**
  * Begins a migration whose manager dies when the VM is suspended for a swap and one of its two disks has gone over.
+ * @param forget libvirtd is killed before it has written that down
  * @returns its id
  */
-async function diesBetweenPivots({ vm, target, stateDir }: LoadedVm, step: 'pivot' | 'fold'): Promise<string> {
+async function diesBetweenPivots(
+  { vm, target, stateDir }: LoadedVm,
+  step: 'pivot' | 'fold',
+  forget = false,
+): Promise<string> {
   const dead = Promise.withResolvers<void>();
   const act: StepTable[typeof step]['act'] = async (migration) => {
     const { plan, ledger } = migration;
@@ -107,7 +112,9 @@ async function diesBetweenPivots({ vm, target, stateDir }: LoadedVm, step: 'pivo
     await using client = await LibvirtClient.connect(daemon.uri());
     const { dom } = await client.call('DOMAIN_LOOKUP_BY_NAME', { name: domain.name });
     await client.call('DOMAIN_SUSPEND', { dom });
-    await client.call('DOMAIN_BLOCK_JOB_ABORT', { dom, path: 'vda', flags: BLOCK_JOB_ABORT.PIVOT });
+    const pivot = (): Promise<unknown> =>
+      client.call('DOMAIN_BLOCK_JOB_ABORT', { dom, path: 'vda', flags: BLOCK_JOB_ABORT.PIVOT });
+    await (forget ? forgotten(pivot) : pivot());
     dead.resolve();
     // Whoever is dead does nothing more.
     await new Promise(() => undefined);
@@ -299,6 +306,23 @@ test('the same when a fold that was broken off is being taken back, for one of t
   expect((await recoverOffline(id, { journal })).kind).toBe('done');
   nothingLost(await loaded.check(({ path = '' }) => join(target, basename(path))));
   expect(await readdir(target)).toEqual(['disk0.qcow2', 'disk1.qcow2']);
+});
+
+test('the same of a pivot: the VM stays suspended, and nothing is lost', async () => {
+  const loaded = await load('forgetful3', 'qcow2', 2, false, { length: 8 * MiB });
+  const { vm, source, target, stateDir } = loaded;
+  const id = await diesBetweenPivots(loaded, 'pivot', true);
+  expect(dirname((await files())['vda'] ?? '')).toBe(source);
+  for (const abort of [false, true]) {
+    const again = await takeOver(vm, { stateDir, connect, id, abort });
+    expect(again, JSON.stringify(again)).toMatchObject({ kind: 'attention', cause: { code: 'JOB_UNRECORDED' } });
+  }
+  expect(await virsh('domstate', domain.name)).toContain('paused');
+  await vm.kill();
+  using journal = Journal.open(stateDir);
+  expect((await recoverOffline(id, { journal })).kind).toBe('rolled-back');
+  nothingLost(await loaded.check(({ path = '' }) => path));
+  expect([await readdir(source), await readdir(target)]).toEqual([['disk0.qcow2', 'disk1.qcow2'], []]);
 });
 
 describe('a persistent VM with a raw disk', () => {

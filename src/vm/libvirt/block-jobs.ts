@@ -1,14 +1,26 @@
 import { type Clock, ferryError } from '../../base/index.ts';
-import { BLOCK_JOB_ABORT, DOMAIN_STATE, ERR, isLibvirtError, type RemoteDomain } from '../../libvirt/index.ts';
+import {
+  BLOCK_COPY,
+  BLOCK_JOB_ABORT,
+  BLOCK_JOB_TYPE,
+  DOMAIN_STATE,
+  ERR,
+  isLibvirtError,
+  SNAPSHOT_CREATE,
+  type RemoteDomain,
+} from '../../libvirt/index.ts';
 import type { JobState } from '../virtual-machine.ts';
-import { diskOf } from './domain-xml.ts';
+import { copyTargetXml, diskOf, type DomainDisk, snapshotXml } from './domain-xml.ts';
 import { formatJobName, type JobName } from './job-name.ts';
-import type { Libvirtd } from './reach.ts';
+import type { DomainReach, Libvirtd } from './reach.ts';
 import { describe } from './read-domain.ts';
 
 /** A domain on a connection. */
 export interface Domain {
   readonly client: Libvirtd;
+  readonly reach: DomainReach;
+  /** Jobs that were found without their mirrors and aborted. None of them has gone over, and QEMU keeps their targets open. */
+  readonly strays: Set<string>;
   readonly dom: RemoteDomain;
 }
 
@@ -18,31 +30,91 @@ export interface Domain {
  */
 const STALL_MS = 5000;
 const LOOK_EVERY_MS = 20;
+/** How long what libvirt says of a job and its disk may not go together while the job ends. */
+const SETTLES_MS = 2000;
 /** How long a job that was aborted may take to be gone. It holds nothing any more. */
 const GONE_MS = 30_000;
 
 /**
  * How these jobs stand; a job that does not exist is not in the answer. One that was pivoted while the VM stands still is
- * `pending`: the disk has gone over, and the guest has not seen it yet.
+ * `pending`: the disk has gone over, and the guest has not seen it yet; also while it is being taken back. One that libvirt does not
+ * know enough of to pivot it is `aborting`: it can be aborted and nothing else.
+ * @throws FerryError JOB_UNRECORDED when libvirt cannot know on which file QEMU runs
  */
-export async function jobStates({ client, dom }: Domain, names: readonly JobName[]): Promise<JobState[]> {
-  const [domain, { state }] = await Promise.all([describe(client, dom), client.call('DOMAIN_GET_STATE', { dom })]);
-  const states = await Promise.all(
-    names.map(async (name): Promise<JobState[]> => {
-      const id = formatJobName(name);
-      const disk = diskOf(domain, name.disk);
-      const active = disk?.images[0]?.path;
-      if (active === name.to && disk?.mirror === undefined && state === DOMAIN_STATE.PAUSED) {
-        return [{ id, status: 'pending', ioStatus: 'ok', done: 1, total: 1 }];
-      }
-      if (disk?.mirror?.path !== name.to || active !== name.from) return [];
-      const { found, cur, end } = await client.call('DOMAIN_GET_BLOCK_JOB_INFO', { dom, path: name.disk });
-      // A job whose target fails ends at once (libvirt's policy is `report`), so one that is there is well.
-      const status = disk.mirror.ready ? 'ready' : 'running';
-      return found === 0 ? [] : [{ id, status, ioStatus: 'ok', done: Number(cur), total: Number(end) }];
-    }),
-  );
-  return states.flat();
+export async function jobStates(domain: Domain, names: readonly JobName[], clock: Clock): Promise<JobState[]> {
+  const { client, dom } = domain;
+  let until: number | undefined;
+  for (;;) {
+    const [description, { state }] = await Promise.all([
+      describe(client, dom),
+      client.call('DOMAIN_GET_STATE', { dom }),
+    ]);
+    const paused = state === DOMAIN_STATE.PAUSED;
+    const states = await Promise.all(
+      names.map((name) => jobState(domain, diskOf(description, name.disk), name, paused)),
+    );
+    const unclear = names[states.indexOf('unclear')];
+    if (unclear === undefined) return states.filter((job) => typeof job === 'object');
+    // libvirt may have been long with the second answer.
+    until ??= clock.monotonic() + SETTLES_MS;
+    if (clock.monotonic() > until) {
+      const { disk, from, to } = unclear;
+      throw ferryError('JOB_UNRECORDED', { vm: dom.name, disk, from, to });
+    }
+    await clock.sleep(LOOK_EVERY_MS);
+  }
+}
+
+/** How one of them stands; `unclear` where libvirtd may have ended before it wrote down that the disk has gone over. */
+async function jobState(
+  { client, dom, reach, strays }: Domain,
+  disk: DomainDisk | undefined,
+  name: JobName,
+  paused: boolean,
+): Promise<JobState | 'unclear' | undefined> {
+  const id = formatJobName(name);
+  const { kind, from, to } = name;
+  const active = disk?.images[0]?.path;
+  const mirror = disk?.mirror;
+  if (active === to && paused && (mirror === undefined || mirror.path === from)) {
+    return { id, status: 'pending', ioStatus: 'ok', done: 1, total: 1 };
+  }
+  // For a moment, while libvirt concludes it.
+  if (active === to && mirror?.path === to) return 'unclear';
+  if (active !== from || (mirror !== undefined && mirror.path !== to)) return undefined;
+  const { found, type, cur, end } = await client.call('DOMAIN_GET_BLOCK_JOB_INFO', { dom, path: name.disk });
+  const mine = type === (kind === 'copy' ? BLOCK_JOB_TYPE.COPY : BLOCK_JOB_TYPE.ACTIVE_COMMIT);
+  if (found !== 0 && (mine || mirror !== undefined)) {
+    // libvirtd 9.0 that ends when QEMU has begun a job, and before it has written down its mirror, knows the job alone afterwards.
+    // A job whose target fails ends at once (libvirt's policy is `report`), so one that is there is well.
+    if (mirror === undefined) strays.add(id);
+    const status = mirror === undefined ? 'aborting' : mirror.ready ? 'ready' : 'running';
+    return { id, status, ioStatus: 'ok', done: Number(cur), total: Number(end) };
+  }
+  // One that ends when QEMU has ended a job, and before it has written that down, keeps the mirror and has no job (9.0); or, if
+  // what it had not written down is the pivot, takes it for an abort. For a moment either is so while a job ends.
+  const keeps = kind === 'copy' && !strays.has(id) && (await reach.hasOpen(to));
+  if (mirror !== undefined || keeps) return 'unclear';
+  return undefined;
+}
+
+/** The snapshot: these disks go on in these files, all of them at one instant. */
+export async function snapshotDisks(
+  { client, dom }: Domain,
+  overlays: readonly { readonly disk: string; readonly path: string }[],
+): Promise<void> {
+  const { disks } = await describe(client, dom);
+  const { DISK_ONLY, REUSE_EXT, NO_METADATA, ATOMIC } = SNAPSHOT_CREATE;
+  const flags = DISK_ONLY | REUSE_EXT | NO_METADATA | ATOMIC;
+  await client.call('DOMAIN_SNAPSHOT_CREATE_XML', { dom, xml_desc: snapshotXml(overlays, disks), flags });
+}
+
+/** Starts mirroring a disk to a file, in background mode, which is the only one that is safe (`LibvirtVm` says why). */
+export async function copyDisk({ client, dom }: Domain, disk: string, path: string): Promise<void> {
+  // Without TRANSIENT_JOB libvirt refuses to copy a disk of a persistent domain: the job would not survive a restart
+  // of the VM. Ours does not either, and `recover` knows.
+  const flags = BLOCK_COPY.SHALLOW | BLOCK_COPY.REUSE_EXT | BLOCK_COPY.TRANSIENT_JOB;
+  await client.call('DOMAIN_BLOCK_COPY', { dom, path: disk, destxml: copyTargetXml(path), params: [], flags });
 }
 
 /** Waits until a suspended VM's jobs have copied all there is: a pivot then has nothing to wait for. */
@@ -50,7 +122,7 @@ export async function untilCalm(domain: Domain, names: readonly JobName[], clock
   let behind = Number.POSITIVE_INFINITY;
   let since = clock.monotonic();
   for (;;) {
-    const jobs = await jobStates(domain, names);
+    const jobs = await jobStates(domain, names, clock);
     const left = jobs.reduce((sum, { done, total }) => sum + total - done, 0);
     const all = jobs.length === names.length && jobs.every(({ status }) => status === 'ready' || status === 'pending');
     if (all && left === 0) return;
@@ -62,11 +134,24 @@ export async function untilCalm(domain: Domain, names: readonly JobName[], clock
   }
 }
 
-/** Waits until these jobs have looked at what there is to copy: from then on they see every write. */
-export async function untilBegun(domain: Domain, names: readonly JobName[], clock: Clock): Promise<void> {
+/**
+ * Waits until these jobs have looked at what there is to copy: from then on they see every write. A job that finds nothing says
+ * so when it has flushed its target, which may hang.
+ * @param limitMs milliseconds
+ * @throws FerryError START_FAILED
+ */
+export async function untilBegun(
+  domain: Domain,
+  names: readonly JobName[],
+  clock: Clock,
+  limitMs: number,
+): Promise<void> {
+  const until = clock.monotonic() + limitMs;
   for (;;) {
-    const jobs = await jobStates(domain, names);
+    const jobs = await jobStates(domain, names, clock);
     if (jobs.every(({ status, total }) => total > 0 || status === 'ready')) return;
+    if (clock.monotonic() > until)
+      throw ferryError('START_FAILED', { jobs: names.map(formatJobName).join(', '), ms: limitMs });
     await clock.sleep(LOOK_EVERY_MS);
   }
 }
@@ -74,8 +159,8 @@ export async function untilBegun(domain: Domain, names: readonly JobName[], cloc
 /** Waits until a job can be pivoted. */
 export async function untilReady(domain: Domain, name: JobName, clock: Clock): Promise<void> {
   for (;;) {
-    const [job] = await jobStates(domain, [name]);
-    if (job === undefined) throw failed([name], 'the job has ended');
+    const [job] = await jobStates(domain, [name], clock);
+    if (job === undefined || job.status === 'aborting') throw failed([name], 'the job has ended');
     if (job.status === 'ready') return;
     await clock.sleep(LOOK_EVERY_MS);
   }
@@ -85,7 +170,7 @@ export async function untilReady(domain: Domain, name: JobName, clock: Clock): P
 export async function untilGone(domain: Domain, names: readonly JobName[], clock: Clock): Promise<void> {
   const until = clock.monotonic() + GONE_MS;
   for (;;) {
-    const jobs = await jobStates(domain, names);
+    const jobs = await jobStates(domain, names, clock);
     if (jobs.every(({ status }) => status === 'pending')) return;
     if (clock.monotonic() > until) throw failed(names, 'an aborted job does not end: its storage does not answer');
     await clock.sleep(LOOK_EVERY_MS);

@@ -1,13 +1,5 @@
 import { type Clock, ferryError, systemClock } from '../../base/index.ts';
-import {
-  BLOCK_COMMIT,
-  BLOCK_COPY,
-  DOMAIN_STATE,
-  isLibvirtConnectionLost,
-  LibvirtClient,
-  LIFECYCLE,
-  SNAPSHOT_CREATE,
-} from '../../libvirt/index.ts';
+import { BLOCK_COMMIT, DOMAIN_STATE, isLibvirtConnectionLost, LibvirtClient, LIFECYCLE } from '../../libvirt/index.ts';
 import type { Inventory, VmIdentity } from '../inventory.ts';
 import type {
   FoldJob,
@@ -20,21 +12,23 @@ import type {
 } from '../virtual-machine.ts';
 import {
   abortJob,
+  copyDisk,
   type Domain,
   jobStates,
   pivotJob,
+  snapshotDisks,
   untilBegun,
   untilCalm,
   untilGone,
-  untilReady,
 } from './block-jobs.ts';
 import { diskLimits } from './disk-limits.ts';
-import { copyTargetXml, diskOf, filesOf, snapshotXml } from './domain-xml.ts';
+import { diskOf, filesOf } from './domain-xml.ts';
 import { domainOf } from './find-domain.ts';
 import { formatJobName, type JobName, parseJobName } from './job-name.ts';
-import { cannotEnter, domainIdentity, keepsOpen, realReach } from './qemu-process.ts';
+import { cannotEnter, domainIdentity, realReach } from './qemu-process.ts';
 import type { DomainReach, Libvirtd } from './reach.ts';
 import { describe, readDomain } from './read-domain.ts';
+import { notTakenBack, takeBack } from './take-back.ts';
 
 /** How often a libvirtd that went away is looked for, in milliseconds. The VM runs on meanwhile. */
 const RECONNECT_EVERY_MS = 200;
@@ -65,6 +59,7 @@ export class LibvirtVm implements VirtualMachine {
   readonly takesServed = false;
   readonly #reach: DomainReach;
   readonly #clock: Clock;
+  readonly #strays: Set<string> = new Set();
   #client: Libvirtd;
 
   private constructor(client: Libvirtd, reach: DomainReach, clock: Clock) {
@@ -142,19 +137,19 @@ export class LibvirtVm implements VirtualMachine {
   }
 
   async snapshot(overlays: readonly OverlayNode[]): Promise<void> {
-    const { client, dom } = await this.#domain();
-    const { disks } = await describe(client, dom);
-    const { DISK_ONLY, REUSE_EXT, NO_METADATA, ATOMIC } = SNAPSHOT_CREATE;
-    const flags = DISK_ONLY | REUSE_EXT | NO_METADATA | ATOMIC;
-    await client.call('DOMAIN_SNAPSHOT_CREATE_XML', { dom, xml_desc: snapshotXml(overlays, disks), flags });
+    await snapshotDisks(await this.#domain(), overlays);
   }
 
   /** In background mode, always; see above. */
-  async startMirrors(mirrors: readonly MirrorNode[], beforeStop: () => Promise<void>): Promise<void> {
+  async startMirrors(
+    mirrors: readonly MirrorNode[],
+    beforeStop: () => Promise<void>,
+    limitMs: number = Number.POSITIVE_INFINITY,
+  ): Promise<void> {
     const domain = await this.#domain();
     const names = mirrors.map(({ job }) => nameOf(job));
-    await this.#startJobs(domain, names, beforeStop, () =>
-      Promise.all(mirrors.map(({ disk, path }) => this.#copy(domain, disk, path))),
+    await this.#startJobs(domain, { names, limitMs }, beforeStop, () =>
+      Promise.all(mirrors.map(({ disk, path }) => copyDisk(domain, disk, path))),
     );
   }
 
@@ -164,7 +159,7 @@ export class LibvirtVm implements VirtualMachine {
    */
   async #startJobs(
     domain: Domain,
-    names: readonly JobName[],
+    { names, limitMs }: { readonly names: readonly JobName[]; readonly limitMs: number },
     beforeStop: () => Promise<void>,
     start: () => Promise<unknown>,
   ): Promise<void> {
@@ -172,18 +167,11 @@ export class LibvirtVm implements VirtualMachine {
     const mayMiss = version >= FIRST_THAT_MAY_MISS;
     if (mayMiss) await suspend(domain, beforeStop);
     await start();
-    if (mayMiss) await untilBegun(domain, names, this.#clock);
-  }
-
-  async #copy({ client, dom }: Domain, disk: string, path: string): Promise<void> {
-    // Without TRANSIENT_JOB libvirt refuses to copy a disk of a persistent domain: the job would not survive a restart
-    // of the VM. Ours does not either, and `recover` knows.
-    const flags = BLOCK_COPY.SHALLOW | BLOCK_COPY.REUSE_EXT | BLOCK_COPY.TRANSIENT_JOB;
-    await client.call('DOMAIN_BLOCK_COPY', { dom, path: disk, destxml: copyTargetXml(path), params: [], flags });
+    if (mayMiss) await untilBegun(domain, names, this.#clock, limitMs);
   }
 
   async jobs(ids: readonly string[]): Promise<readonly JobState[]> {
-    return await jobStates(await this.#domain(), ids.map(nameOf));
+    return await jobStates(await this.#domain(), ids.map(nameOf), this.#clock);
   }
 
   async jobChange(ids: readonly string[], ms: number, signal?: AbortSignal): Promise<void> {
@@ -274,33 +262,23 @@ export class LibvirtVm implements VirtualMachine {
   async cancel(jobs: readonly string[]): Promise<void> {
     const domain = await this.#domain();
     const names = jobs.map(nameOf);
-    const running = await jobStates(domain, names);
+    const running = await jobStates(domain, names, this.#clock);
     for (const { id, status } of running) {
-      if (status === 'pending') await this.#takeBack(domain, nameOf(id));
+      if (status === 'pending') await takeBack(domain, nameOf(id), this.#clock);
       else await abortJob(domain, nameOf(id));
     }
     await untilGone(domain, names, this.#clock);
   }
 
-  // `cancel` waits until they are gone.
-  dismiss(): Promise<readonly string[]> {
-    return Promise.resolve([]);
-  }
-
-  async #takeBack(domain: Domain, name: JobName): Promise<void> {
-    const { kind, disk, from, to } = name;
-    if (kind === 'commit') {
-      if (await keepsOpen(this.#reach, from, this.#clock)) {
-        throw ferryError('SNAPSHOT_UNRECORDED', { vm: this.identity.name, path: from });
-      }
-      // The overlay holds nothing that the image below does not: it is put on top again.
-      await this.snapshot([{ disk, path: from, node: from, base: to, settings: NO_SETTINGS }]);
-      return;
-    }
-    const back: JobName = { kind, disk, from: to, to: from };
-    await this.#copy(domain, disk, from);
-    await untilReady(domain, back, this.#clock);
-    await pivotJob(domain, back);
+  /**
+   * `cancel` waits until they are gone.
+   * @throws FerryError NOT_TAKEN_BACK where it has failed for one, JOB_UNRECORDED where libvirt cannot know: nothing may be
+   *   undone then that lets the VM go on
+   */
+  async dismiss(jobs: readonly string[]): Promise<readonly string[]> {
+    const over = (await this.jobs(jobs)).find(({ status }) => status === 'pending');
+    if (over === undefined) return [];
+    throw notTakenBack(this.identity.name, nameOf(over.id), 'that was tried and failed');
   }
 
   async startFolds(folds: readonly FoldJob[], beforeStop: () => Promise<void>): Promise<void> {
@@ -308,7 +286,7 @@ export class LibvirtVm implements VirtualMachine {
     const { client, dom } = domain;
     const names = folds.map(({ job }) => nameOf(job));
     const common = { dom, top: null, bandwidth: 0n, flags: BLOCK_COMMIT.ACTIVE };
-    await this.#startJobs(domain, names, beforeStop, () =>
+    await this.#startJobs(domain, { names, limitMs: Number.POSITIVE_INFINITY }, beforeStop, () =>
       Promise.all(folds.map(({ disk, base }) => client.call('DOMAIN_BLOCK_COMMIT', { ...common, disk, base }))),
     );
   }
@@ -335,7 +313,8 @@ export class LibvirtVm implements VirtualMachine {
     const until = this.#clock.monotonic() + RECONNECT_FOR_MS;
     for (;;) {
       if (await this.#reach.hasEnded()) throw ferryError('VM_REPLACED', { vm: name, address });
-      if (this.#client.state !== 'closed') return { client: this.#client, dom: this.#reach.dom };
+      if (this.#client.state !== 'closed')
+        return { client: this.#client, dom: this.#reach.dom, reach: this.#reach, strays: this.#strays };
       try {
         this.#client = await this.#reach.connect();
       } catch (error) {
@@ -345,9 +324,6 @@ export class LibvirtVm implements VirtualMachine {
     }
   }
 }
-
-/** libvirt keeps a disk's settings itself. */
-const NO_SETTINGS = { direct: false, detectZeroes: 'off', discard: 'ignore' } as const;
 
 /** Suspends a VM that runs; one that somebody else has suspended is left to them. */
 async function suspend({ client, dom }: Domain, before: () => Promise<void>): Promise<void> {

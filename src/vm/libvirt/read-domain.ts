@@ -3,9 +3,17 @@ import type { BlockJob, Disk, ImageNode, Inventory, NodeSettings, VmIdentity } f
 import { type DomainDescription, type DomainDisk, type DomainImage, parseDomain } from './domain-xml.ts';
 import type { Libvirtd } from './reach.ts';
 
+/** What a connection has read last: mostly it is the same again, and to read it takes longer than to ask for it. */
+const lastRead = new WeakMap<Libvirtd, { readonly xml: string; readonly domain: DomainDescription }>();
+
 /** One look at the domain's XML as it runs. */
 export async function describe(client: Libvirtd, dom: RemoteDomain): Promise<DomainDescription> {
-  return parseDomain((await client.call('DOMAIN_GET_XML_DESC', { dom })).xml);
+  const { xml } = await client.call('DOMAIN_GET_XML_DESC', { dom });
+  const last = lastRead.get(client);
+  if (last?.xml === xml) return last.domain;
+  const domain = parseDomain(xml);
+  lastRead.set(client, { xml, domain });
+  return domain;
 }
 
 /** libvirt's states in QEMU's words, where it has one. */
