@@ -57,6 +57,15 @@ describe('stories of libvirt', () => {
     }
   });
 
+  test('a job whose target fails is ending, slowly, when it is to be aborted: that is waited for', async () => {
+    await holds([at('DOMAIN_BLOCK_JOB_ABORT', 'stall'), at('GET', 'target-error'), at('GET', 'unknown-outcome')]);
+    await holds([
+      at('GET_BLOCK_JOB_INFO', 'stall', 'before', 9),
+      at('GET', 'target-error'),
+      at('GET', 'abort', 'after', 2),
+    ]);
+  });
+
   test('the target hangs while mirrors start and the VM is suspended for that: it is not for as long as it hangs', async () => {
     await holds([at('stop', 'hang')], { build: '10.0' });
   });

@@ -187,8 +187,8 @@ export async function abortJob({ client, dom }: Domain, { disk }: JobName): Prom
   try {
     await client.call('DOMAIN_BLOCK_JOB_ABORT', { dom, path: disk, flags: BLOCK_JOB_ABORT.ASYNC });
   } catch (error) {
-    // It has ended by itself meanwhile.
-    if (!isLibvirtError(error, ERR.INVALID_ARG, ERR.OPERATION_INVALID)) throw error;
+    // It has ended by itself meanwhile, or is ending, and QEMU does not cancel it then. Who waits until it is gone sees.
+    if (!isLibvirtError(error, ERR.INVALID_ARG, ERR.OPERATION_INVALID, ERR.INTERNAL_ERROR)) throw error;
   }
 }
 
