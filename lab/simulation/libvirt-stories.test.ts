@@ -57,6 +57,13 @@ describe('stories of libvirt', () => {
     }
   });
 
+  test('a merge back is broken off, and cannot be taken back at once: its overlays stay', async () => {
+    for (let nth = 1; nth <= 4; nth++) {
+      const lost = at('DOMAIN_BLOCK_JOB_ABORT', 'unknown-outcome', 'after', nth);
+      await holds([at('copyImage', 'abort', 'after', 3), lost, at('DOMAIN_SNAPSHOT_CREATE_XML', 'error')]);
+    }
+  });
+
   test('a job whose target fails is ending, slowly, when it is to be aborted: that is waited for', async () => {
     await holds([at('DOMAIN_BLOCK_JOB_ABORT', 'stall'), at('GET', 'target-error'), at('GET', 'unknown-outcome')]);
     await holds([

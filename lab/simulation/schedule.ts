@@ -240,7 +240,9 @@ class Run {
         faults === world.faultsMade &&
         world.qemu.alive &&
         world.qemu.guestWaits &&
-        this.#rules.libvirtIsClear()
+        this.#rules.libvirtIsClear() &&
+        // libvirt has no call that gives up a pivot.
+        !(world.libvirtd && world.time < world.hangsUntil)
       )
         world.broken('taken over, and the guest still waits');
       const outcome = await migration.run();

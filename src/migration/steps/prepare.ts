@@ -3,6 +3,7 @@ import { relativeBackingName } from '../../image/index.ts';
 import type { Run } from '../run.ts';
 import { targetBacking } from '../plan/target-backing.ts';
 import { requireAnswers, untilAnswering } from '../storage-answers.ts';
+import { begunJobs } from '../swap/job-group.ts';
 import { isAnyNodeOpen, removeFromTarget } from '../target-files.ts';
 import type { Step } from './step.ts';
 import { refuseUnrecorded } from './unrecorded-snapshot.ts';
@@ -121,6 +122,15 @@ async function removeOverlays(run: Run): Promise<void> {
 /** An overlay that the VM has open holds data, whatever the journal says. */
 async function refuseIfOpen(run: Run): Promise<void> {
   const { plan, vm } = run;
+  // A merge of theirs that was broken off, and whose disks could not be put on them again: they are still to be.
+  const merging = plan.suspendedSwap
+    ? begunJobs(
+        run,
+        plan.disks.map(({ jobs }) => jobs.foldBack),
+      )
+    : [];
+  const [unmerged] = plan.disks.filter(({ jobs }) => merging.includes(jobs.foldBack));
+  if (unmerged !== undefined) throw ferryError('IMAGE_IN_USE', { path: unmerged.sourceOverlay });
   const open = await vm.existingNodes(plan.disks.flatMap(({ nodes }) => [nodes.source, nodes.mirror]));
   if (open.length > 0) {
     const disk = plan.disks.find(({ nodes }) => open.includes(nodes.source) || open.includes(nodes.mirror));
