@@ -30,6 +30,9 @@ export interface Domain {
  */
 const STALL_MS = 5000;
 const LOOK_EVERY_MS = 20;
+const LOOK_SELDOM_MS = 250;
+/** Within this most jobs that were aborted are gone. */
+const SOON_MS = 1000;
 /** How long what libvirt says of a job and its disk may not go together while the job ends. */
 const SETTLES_MS = 2000;
 /** How long a job that was aborted may take to be gone. It holds nothing any more. */
@@ -173,7 +176,8 @@ export async function untilGone(domain: Domain, names: readonly JobName[], clock
     const jobs = await jobStates(domain, names, clock);
     if (jobs.every(({ status }) => status === 'pending')) return;
     if (clock.monotonic() > until) throw failed(names, 'an aborted job does not end: its storage does not answer');
-    await clock.sleep(LOOK_EVERY_MS);
+    // What takes longer waits for a storage.
+    await clock.sleep(until - clock.monotonic() > GONE_MS - SOON_MS ? LOOK_EVERY_MS : LOOK_SELDOM_MS);
   }
 }
 
