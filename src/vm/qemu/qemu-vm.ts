@@ -1,5 +1,5 @@
 import { type Clock, ferryError, messageOf, systemClock } from '../../base/index.ts';
-import { isQmpCommandError, type QmpAddress, QmpClient, QmpSchema } from '../../qmp/index.ts';
+import { isQmpCommandError, type QmpAddress, QmpClient } from '../../qmp/index.ts';
 import type { Inventory, VmIdentity } from '../inventory.ts';
 import type {
   FoldJob,
@@ -42,7 +42,6 @@ export class QemuVm implements VirtualMachine {
   readonly #clock: Clock;
   readonly #dial: () => Promise<DialledMonitor>;
   #qmp: Monitor;
-  #missesWrites: boolean | undefined;
 
   private constructor({ qmp, host }: DialledMonitor, dial: () => Promise<DialledMonitor>, clock: Clock) {
     this.#qmp = qmp;
@@ -196,10 +195,15 @@ export class QemuVm implements VirtualMachine {
   }
 
   /**
-   * Starts mirror or commit jobs so that no guest write is missed. QEMU 10.0 loses, without a word, writes that are under
-   * way while such a job starts: they are neither in its bitmap nor allocated yet when it looks (mended upstream by
-   * "mirror: Fix missed dirty bitmap writes during startup"; 7.2 does not have it). There the VM is stopped until the jobs
-   * have looked. A bug is in no schema, so `block-job-change`, which 7.2 lacks, stands for it: who has it may have the bug.
+   * Starts mirror or commit jobs while the VM is stopped, until they have looked at what there is to copy.
+   *
+   * QEMU 10.0 loses, without a word, writes that are under way while such a job starts: they are neither in its bitmap nor
+   * allocated yet when it looks (mended upstream by "mirror: Fix missed dirty bitmap writes during startup"; 7.2 does not have it).
+   *
+   * QEMU 7.2 opens the image below the overlay anew when such a job is put on it, and closes what it had: a snapshot makes it forget
+   * how that was opened (`raw_reopen_commit`). Seen on busy hosts: a read of the image that was under way ended with "Bad file
+   * descriptor", and with it the guest's write to the overlay. The number of the descriptor may even be another image's by then.
+   * A VM that is stopped has nothing under way.
    */
   async #startJobs(
     qmp: Monitor,
@@ -207,10 +211,9 @@ export class QemuVm implements VirtualMachine {
     beforeStop: () => Promise<void>,
     start: () => Promise<unknown>,
   ): Promise<void> {
-    this.#missesWrites ??= (await QmpSchema.load(qmp)).has('block-job-change');
-    if (this.#missesWrites) await stopVm(qmp, beforeStop);
+    await stopVm(qmp, beforeStop);
     await start();
-    if (this.#missesWrites) await jobsBegun(qmp, ids, this.#clock, limitMs);
+    await jobsBegun(qmp, ids, this.#clock, limitMs);
   }
 
   async closeNodes(names: readonly string[]): Promise<void> {
