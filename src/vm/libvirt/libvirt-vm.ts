@@ -1,4 +1,4 @@
-import { type Clock, ferryError, systemClock } from '../../base/index.ts';
+import { type Clock, type FerryError, ferryError, systemClock } from '../../base/index.ts';
 import { BLOCK_COMMIT, DOMAIN_STATE, isLibvirtConnectionLost, LibvirtClient, LIFECYCLE } from '../../libvirt/index.ts';
 import type { Inventory, VmIdentity } from '../inventory.ts';
 import type {
@@ -25,7 +25,7 @@ import { diskLimits } from './disk-limits.ts';
 import { diskOf, filesOf } from './domain-xml.ts';
 import { domainOf } from './find-domain.ts';
 import { formatJobName, type JobName, parseJobName } from './job-name.ts';
-import { cannotEnter, domainIdentity, realReach } from './qemu-process.ts';
+import { cannotEnter, domainIdentity, realReach, refuseForgotten } from './qemu-process.ts';
 import type { DomainReach, Libvirtd } from './reach.ts';
 import { describe, readDomain } from './read-domain.ts';
 import { notTakenBack, takeBack } from './take-back.ts';
@@ -127,13 +127,20 @@ export class LibvirtVm implements VirtualMachine {
   }
 
   async isOpen(node: string): Promise<boolean> {
-    return await this.#reach.hasOpen(node);
+    const open = await this.#reach.hasOpen(node);
+    // A process that is gone has nothing open, and tells nothing.
+    if (await this.#reach.hasEnded()) throw this.#gone();
+    return open;
   }
 
   async hasBacking(node: string): Promise<boolean> {
     const { client, dom } = await this.#domain();
     const { disks } = await describe(client, dom);
-    return disks.some(({ images }) => images.slice(0, -1).some(({ filename }) => filename === node));
+    if (disks.some(({ images }) => images.slice(0, -1).some(({ filename }) => filename === node))) return true;
+    // libvirtd may not know that it is in the chain, and whoever is told that it is not goes on to remove it.
+    await refuseForgotten(this.#reach, node, this.#clock);
+    if (await this.#reach.hasEnded()) throw this.#gone();
+    return false;
   }
 
   async snapshot(overlays: readonly OverlayNode[]): Promise<void> {
@@ -309,10 +316,9 @@ export class LibvirtVm implements VirtualMachine {
    * goes on answering for a VM that has ended, with its definition, or with the QEMU that it has started in its place.
    */
   async #domain(): Promise<Domain> {
-    const { address, name } = this.identity;
     const until = this.#clock.monotonic() + RECONNECT_FOR_MS;
     for (;;) {
-      if (await this.#reach.hasEnded()) throw ferryError('VM_REPLACED', { vm: name, address });
+      if (await this.#reach.hasEnded()) throw this.#gone();
       if (this.#client.state !== 'closed')
         return { client: this.#client, dom: this.#reach.dom, reach: this.#reach, strays: this.#strays };
       try {
@@ -322,6 +328,11 @@ export class LibvirtVm implements VirtualMachine {
         await this.#clock.sleep(RECONNECT_EVERY_MS);
       }
     }
+  }
+
+  #gone(): FerryError {
+    const { name, address } = this.identity;
+    return ferryError('VM_REPLACED', { vm: name, address });
   }
 }
 

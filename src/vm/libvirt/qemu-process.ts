@@ -72,14 +72,21 @@ async function hasOpen(pid: number, path: string): Promise<boolean> {
   return open?.some(({ dev, ino }) => dev === String(file?.dev) && ino === String(file?.ino)) ?? false;
 }
 
-/** Whether a domain's QEMU still has a file open when it has had the time to close it. */
-export async function keepsOpen(reach: Pick<DomainReach, 'hasOpen'>, path: string, clock: Clock): Promise<boolean> {
+/**
+ * Looks whether a domain's QEMU still has a file open, when it has had the time to close it, that libvirt does not know of: a
+ * snapshot that it has forgotten.
+ * @throws FerryError SNAPSHOT_UNRECORDED
+ */
+export async function refuseForgotten(
+  reach: Pick<DomainReach, 'dom' | 'hasOpen'>,
+  path: string,
+  clock: Clock,
+): Promise<void> {
   const until = clock.monotonic() + CLOSED_MS;
   while (await reach.hasOpen(path)) {
-    if (clock.monotonic() > until) return true;
+    if (clock.monotonic() > until) throw ferryError('SNAPSHOT_UNRECORDED', { vm: reach.dom.name, path });
     await clock.sleep(LOOK_EVERY_MS);
   }
-  return false;
 }
 
 function ignoreMissing(error: unknown): undefined {

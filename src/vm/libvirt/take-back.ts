@@ -12,7 +12,7 @@ import {
   untilReady,
 } from './block-jobs.ts';
 import type { JobName } from './job-name.ts';
-import { keepsOpen } from './qemu-process.ts';
+import { refuseForgotten } from './qemu-process.ts';
 
 /**
  * Takes a disk back that a job of a suspended VM was pivoted to, in a swap that was broken off before its record: both sides are
@@ -34,8 +34,7 @@ export function notTakenBack(vm: string, { disk, from, to }: JobName, reason: st
 
 /** The overlay holds nothing that the image below does not: it is put on top again. */
 async function putBackOnTop(domain: Domain, { disk, from }: JobName, clock: Clock): Promise<void> {
-  const { dom, reach } = domain;
-  if (await keepsOpen(reach, from, clock)) throw ferryError('SNAPSHOT_UNRECORDED', { vm: dom.name, path: from });
+  await refuseForgotten(domain.reach, from, clock);
   await snapshotDisks(domain, [{ disk, path: from }]);
 }
 
