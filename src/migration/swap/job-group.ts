@@ -1,4 +1,5 @@
 import { ferryError } from '../../base/index.ts';
+import type { CommitKind } from '../../journal/index.ts';
 import { DEFAULT_MAX_HOLD_MS } from '../plan/request.ts';
 import { mirrorServerAnswers } from '../mirror-server.ts';
 import type { Run } from '../run.ts';
@@ -60,8 +61,24 @@ export async function letGo(run: Run, jobs: readonly string[]): Promise<void> {
   if (isVmStopped(run)) {
     for (let left = await run.vm.dismiss(begun); left.length > 0; left = await run.vm.dismiss(begun))
       await run.vm.jobChange(left, 50);
+    if (run.plan.suspendedSwap) await refuseHeldGroups(run);
   }
   await wakeVm(run);
+}
+
+/**
+ * A suspended VM may be held for another group as well, whose swap was broken off and could not be taken back.
+ * @throws FerryError NOT_TAKEN_BACK, JOB_UNRECORDED
+ */
+async function refuseHeldGroups(run: Run): Promise<void> {
+  const { plan, journal, vm } = run;
+  const open = (kind: CommitKind): boolean => journal.commitRecord(plan.id, kind) === undefined;
+  const jobs = plan.disks.flatMap(({ jobs: { mirror, fold, foldBack } }) => [
+    ...(open('pivot') ? [mirror] : []),
+    ...(open('fold') ? [fold] : []),
+    ...(open('fold-back') ? [foldBack] : []),
+  ]);
+  await vm.dismiss(begunJobs(run, jobs));
 }
 
 /**
