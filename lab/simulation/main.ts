@@ -1,6 +1,8 @@
 /**
- * `npm run simulate -- [--schedules N] [--seed S] [--workers K]`: migrations of simulated VMs, driven by the real engine,
+ * `npm run simulate -- [--schedules N] [--seed S] [--workers K] [--libvirt]`: migrations of simulated VMs, driven by the real engine,
  * with crashes and faults at every moment. `--seed S --schedules 1` runs one again; `--trace` shows all that happened.
+ *
+ * One VM of 100 is one of libvirt; with --libvirt each is.
  *
  * A schedule that breaks a rule is shrunk to a story of a few lines. The last line is `N schedules, N violations`; exit
  * status 1 on any.
@@ -19,9 +21,11 @@ const { values } = parseArgs({
     schedules: { type: 'string', default: '10000' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     workers: { type: 'string', default: '2' },
+    libvirt: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
   },
 });
+const asked = values.libvirt ? { layout: { libvirt: true } } : {};
 const [schedules, seed, workers] = [Number(values.schedules), Number(values.seed), Number(values.workers)];
 
 const began = performance.now();
@@ -50,14 +54,14 @@ console.log(`${schedules} schedules from seed ${seed} on, ${workers} workers`);
 await Promise.all(
   Array.from({ length: workers }, async (_, n) => {
     const count = Math.floor(schedules / workers) + (n < schedules % workers ? 1 : 0);
-    if (count > 0) await runWorker({ first: seed + n, step: workers, count });
+    if (count > 0) await runWorker({ first: seed + n, step: workers, count, libvirt: values.libvirt });
   }),
 );
 const seconds = (performance.now() - began) / 1000;
 if (process.stderr.isTTY) process.stderr.write('\n');
-if (values.trace) console.log((await runSchedule({ seed, keepTrace: true })).trace.join('\n'));
+if (values.trace) console.log((await runSchedule({ seed, ...asked, keepTrace: true })).trace.join('\n'));
 for (const broken of failed.toSorted((a, b) => a - b).slice(0, STORIES)) {
-  const { lines } = await shrink(await runSchedule({ seed: broken }));
+  const { lines } = await shrink(await runSchedule({ seed: broken, ...asked }));
   console.log(`\nseed ${broken}:\n${lines.map((line) => `  ${line}`).join('\n')}`);
 }
 if (failed.length > STORIES) console.log(`\n… and seeds ${failed.slice(STORIES, STORIES + 20).join(', ')}`);

@@ -59,6 +59,8 @@ export interface ScheduleOptions {
 
 export interface ScheduleResult {
   readonly seed: number;
+  /** What was asked for of the VM and the request. */
+  readonly layout: Partial<Layout>;
   readonly about: string;
   readonly faults: readonly Fault[];
   /** The rule that was broken. */
@@ -68,9 +70,9 @@ export interface ScheduleResult {
   readonly trace: readonly string[];
 }
 
-/** Three of ten: seeds that end in 0, 5 or 8 are VMs of libvirt. */
-export function isOfLibvirt(seed: number): boolean {
-  return [0, 5, 8].includes(seed % 10);
+/** One of 100, where nothing else is asked for: such a schedule takes almost three times as long as another. */
+function isOfLibvirt(seed: number): boolean {
+  return seed % 100 === 10;
 }
 
 /** One migration of one simulated VM, with everything that goes wrong in it, until it has come to an end. */
@@ -106,6 +108,7 @@ export async function runSchedule(options: ScheduleOptions): Promise<ScheduleRes
   }
   return {
     seed,
+    layout: options.layout ?? {},
     about: scene.about,
     faults,
     covered: world.covered,

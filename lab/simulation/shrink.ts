@@ -1,6 +1,6 @@
 import type { Fault } from './fault.ts';
 import { MOST_WRITES } from './guest.ts';
-import { type Parts, runSchedule, type ScheduleResult } from './schedule.ts';
+import { type Parts, runSchedule, type ScheduleOptions, type ScheduleResult } from './schedule.ts';
 
 /** A schedule that broke a rule, with as little in it as still breaks one. */
 export interface Story extends ScheduleResult {
@@ -9,22 +9,22 @@ export interface Story extends ScheduleResult {
 }
 
 /** Leaves out faults and guest writes for as long as a rule is broken, and tells what is left. */
-export async function shrink({ seed, faults }: ScheduleResult, parts: Parts = {}): Promise<Story> {
+export async function shrink({ seed, layout, faults }: ScheduleResult, parts: Parts = {}): Promise<Story> {
   const skip = new Set<number>();
   const breaks = async (with_: readonly Fault[], skipWrites: ReadonlySet<number>): Promise<boolean> =>
-    (await runSchedule({ seed, parts, faults: with_, skipWrites })).breach !== undefined;
+    (await runSchedule({ seed, layout, parts, faults: with_, skipWrites })).breach !== undefined;
   let left = faults;
   for (let n = faults.length - 1; n >= 0; n--) {
     const fewer = without(left, n);
     if (await breaks(fewer, skip)) left = fewer;
   }
   const all = new Set(Array.from({ length: MOST_WRITES }, (_, n) => n + 1));
-  if (await breaks(left, all)) return await tell(seed, parts, left, all);
+  if (await breaks(left, all)) return await tell({ seed, layout, parts }, left, all);
   for (const write of all) {
     skip.add(write);
     if (!(await breaks(left, skip))) skip.delete(write);
   }
-  return await tell(seed, parts, left, skip);
+  return await tell({ seed, layout, parts }, left, skip);
 }
 
 /** Without one of them; those that follow keep their place. */
@@ -36,8 +36,12 @@ function without(faults: readonly Fault[], index: number): readonly Fault[] {
   });
 }
 
-async function tell(seed: number, parts: Parts, faults: readonly Fault[], skip: ReadonlySet<number>): Promise<Story> {
-  const result = await runSchedule({ seed, parts, faults, skipWrites: skip, keepTrace: true });
+async function tell(
+  schedule: Pick<ScheduleOptions, 'seed' | 'layout' | 'parts'>,
+  faults: readonly Fault[],
+  skip: ReadonlySet<number>,
+): Promise<Story> {
+  const result = await runSchedule({ ...schedule, faults, skipWrites: skip, keepTrace: true });
   return { ...result, lines: [result.about, ...lines(result.trace)] };
 }
 
