@@ -64,3 +64,14 @@ export function errnoOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;
   return typeof error.code === 'string' ? error.code : undefined;
 }
+
+/** For a `catch`: a file that is not there is undefined. @throws any other error */
+export function ignoreMissing(error: unknown): undefined {
+  if (errnoOf(error) !== 'ENOENT') throw error;
+  return undefined;
+}
+
+/** Whether an error of `/proc` says that the process, its thread or its descriptor went away while it was looked at. */
+export function isGone(error: unknown): boolean {
+  return ['ENOENT', 'ESRCH'].includes(errnoOf(error) ?? '');
+}

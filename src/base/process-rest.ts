@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { errnoOf } from './ferry-error.ts';
 import { systemClock } from './clock.ts';
+import { isGone } from './ferry-error.ts';
 
 const LOOK_EVERY_MS = 2;
 /** Threads that hand work to each other may all be asleep for a moment. */
@@ -18,8 +18,8 @@ export async function isAtRest(pid: number): Promise<boolean> {
     }
     return true;
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return true;
-    throw error;
+    if (!isGone(error)) throw error;
+    return true;
   }
 }
 

@@ -1,5 +1,5 @@
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
-import { errnoOf } from '../base/index.ts';
+import { isGone } from '../base/index.ts';
 
 /** A process of this host that has a file open. */
 export interface Opener {
@@ -61,9 +61,4 @@ async function accessOf(pid: string, dev: bigint, ino: bigint): Promise<'read' |
     }
   }
   return access;
-}
-
-/** The process, or its descriptor, went away while it was looked at. */
-function isGone(error: unknown): boolean {
-  return ['ENOENT', 'ESRCH'].includes(errnoOf(error) ?? '');
 }

@@ -1,4 +1,4 @@
-import { errnoOf } from '../../base/index.ts';
+import { ignoreMissing } from '../../base/index.ts';
 import type { Host } from '../host.ts';
 import type { MigrationJournal } from '../migration-journal.ts';
 import type { MigrationPlan } from '../plan/plan.ts';
@@ -41,8 +41,4 @@ export async function changedImages(host: Host, stamps: readonly Stamp[]): Promi
     if (now.ino !== stamp.ino || now.size !== stamp.size || now.mtime !== stamp.mtime) changed.push(stamp.path);
   }
   return changed;
-}
-
-function ignoreMissing(error: unknown): undefined {
-  if (errnoOf(error) !== 'ENOENT') throw error;
 }

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { readFile, stat } from 'node:fs/promises';
-import { type Clock, errnoOf, ferryError, run } from '../../base/index.ts';
+import { type Clock, ferryError, ignoreMissing, run } from '../../base/index.ts';
 import type { RemoteDomain } from '../../libvirt/index.ts';
 import type { VmIdentity } from '../inventory.ts';
 import { discoverQemu } from '../qemu/discover.ts';
@@ -87,9 +87,4 @@ export async function refuseForgotten(
     if (clock.monotonic() > until) throw ferryError('SNAPSHOT_UNRECORDED', { vm: reach.dom.name, path });
     await clock.sleep(LOOK_EVERY_MS);
   }
-}
-
-function ignoreMissing(error: unknown): undefined {
-  if (errnoOf(error) !== 'ENOENT') throw error;
-  return undefined;
 }
