@@ -1,14 +1,6 @@
-/**
- * `npm run simulate -- [--schedules N] [--seed S] [--workers K] [--libvirt]`: migrations of simulated VMs, driven by the real engine,
- * with crashes and faults at every moment. `--seed S --schedules 1` runs one again; `--trace` shows all that happened.
- *
- * One VM of 100 is one of libvirt; with --libvirt each is.
- *
- * A schedule that breaks a rule is shrunk to a story of a few lines. The last line is `N schedules, N violations`; exit
- * status 1 on any.
- */
-import { parseArgs } from 'node:util';
+/** `npm run simulate`: the real engine drives migrations of simulated VMs, with crashes and faults at every moment. */
 import { Worker } from 'node:worker_threads';
+import { programOptions } from '../program-options.ts';
 import { runSchedule } from './schedule.ts';
 import { shrink } from './shrink.ts';
 import type { WorkerReport, WorkerTask } from './worker.ts';
@@ -16,17 +8,28 @@ import type { WorkerReport, WorkerTask } from './worker.ts';
 /** How many stories are told. */
 const STORIES = 5;
 
-const { values } = parseArgs({
-  options: {
-    schedules: { type: 'string', default: '10000' },
-    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-    workers: { type: 'string', default: '2' },
-    libvirt: { type: 'boolean', default: false },
-    trace: { type: 'boolean', default: false },
-  },
+const USAGE = `
+usage: npm run simulate -- [options]
+
+Migrations of simulated VMs, driven by the real engine, with crashes and faults at every moment. A schedule that breaks a rule is
+shrunk to a story of a few lines. The last line is "N schedules, N violations"; exit status 1 on any.
+
+  --schedules N   how many (default: 10000)
+  --seed S        of the first; the others have those after it (default: by the clock). With --schedules 1 it is run again
+  --workers N     how many at once (default: 2)
+  --libvirt       each VM is one of libvirt; else one of 100 is
+  --trace         shows all that happened in the first
+`;
+
+const { values, number } = programOptions(USAGE, {
+  schedules: { type: 'string', default: '10000' },
+  seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+  workers: { type: 'string', default: '2' },
+  libvirt: { type: 'boolean', default: false },
+  trace: { type: 'boolean', default: false },
 });
 const asked = values.libvirt ? { layout: { libvirt: true } } : {};
-const [schedules, seed, workers] = [Number(values.schedules), Number(values.seed), Number(values.workers)];
+const [schedules, seed, workers] = [number('schedules'), number('seed', 0), number('workers')];
 
 const began = performance.now();
 const ends = new Map<string, number>();

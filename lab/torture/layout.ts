@@ -7,6 +7,8 @@ import type { Random } from './random.ts';
 const MiB = 2 ** 20;
 /** What the guest sees, of every disk: a saved guest knows the sizes. */
 export const DISK_SIZE: number = 32 * MiB;
+/** A guest of the lab has so many ports for writers, and each disk has one. */
+export const MOST_DISKS = 8;
 
 /** The images of one disk, the lowest first. */
 export interface DiskLayout {
@@ -83,7 +85,7 @@ function chooseImage(random: Random, stem: string, backed = false): ImageLayout 
 /** 512 bytes are less than any cluster or subcluster; a small region is written over and over. */
 function chooseWriters(random: Random, disk: number, disks: number): Layout['writers'][number][] {
   const rate = random.pick([20, 60, 150, 300]) / disks;
-  const count = random.chance(0.25) ? 2 : 1;
+  const count = random.chance(0.25) && 2 * disks <= MOST_DISKS ? 2 : 1;
   return Array.from({ length: count }, (_, n) => {
     const small = random.chance(0.3);
     const length = (small ? random.pick([1, 2]) : 8) * MiB;

@@ -30,7 +30,7 @@ export class LibvirtHost implements Hypervisor {
     this.#started += 1;
     // A name of its own for each: libvirt's log of it has one trial.
     const name = `torture-${process.pid}-${this.#started}`;
-    const named = disks.map((disk, n): LabDisk => ({ ...disk, id: `vd${'abcd'[n]}` }));
+    const named = disks.map((disk, n): LabDisk => ({ ...disk, id: `vd${'abcdefgh'[n]}` }));
     const trialVm = new DomainVm(
       await LabDomain.start(lab, this.#daemon, { name, disks: named, persistent }),
       persistent,

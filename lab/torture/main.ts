@@ -1,49 +1,63 @@
 /**
- * `npm run torture -- [--trials N] [--seed S] [--jobs N] [--qemu PATH | --build LABEL | --libvirt] [--results FILE]
- * [--evidence DIR]`: migrations of real guests in which the manager, QEMU or both are killed at a random moment; then one
- * command, sometimes killed as well, has to bring the disks to where they were or to where they were going, with every
- * acknowledged write and with nothing left over.
+ * `npm run torture`: kill trials. Trial S + n has the seed S + n, which repeats all that is chosen (`choices.ts`). What is left of a
+ * trial that fails is kept.
  *
- * With --libvirt the VMs are domains of a libvirtd of the lab, defined or transient, and libvirtd dies as well, alone or with
- * the others; it is started again before anybody recovers. The running domain and its definition must then name the right
- * images, and a defined domain whose QEMU is gone must start from them. As root.
- *
- * Trial S + n has the seed S + n, which repeats all that is chosen. With --results each trial is added to a file, those that
- * are in it for the same QEMU and the same sources are not run again, and the sums are over all of them: a long run can be
- * interrupted and gone on with. What is left of a trial that fails is kept in a folder of --evidence.
- *
- * The last line is `N trials, N lost, N littered`; exit status 1 on any loss, litter or trial that did not end.
+ * VMs of libvirt are domains of a libvirtd of the lab, defined or transient; a libvirtd that was killed is started again before
+ * anybody recovers. The running domain and its definition must then name the right images, and a defined domain whose QEMU is gone
+ * must start from them.
  */
 import { execFileSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { installedQemu, qemuBuilds, type QemuBuild } from '../index.ts';
+import { programOptions, refuseOption } from '../program-options.ts';
+import { MOST_DISKS } from './layout.ts';
 import { runTrials } from './run-trials.ts';
 import { report, Results, summary } from './results.ts';
 
-const { values } = parseArgs({
-  options: {
-    trials: { type: 'string', default: '20' },
-    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-    jobs: { type: 'string', default: '1' },
-    qemu: { type: 'string' },
-    build: { type: 'string' },
-    libvirt: { type: 'boolean', default: false },
-    results: { type: 'string' },
-    evidence: { type: 'string', default: join(tmpdir(), 'blockferry-torture') },
-  },
+const USAGE = `
+usage: npm run torture -- [options]
+
+Migrations of real guests in which the manager, QEMU or both are killed at a random moment. Then one command, sometimes killed
+as well, has to bring the disks to where they were or to where they were going, with every acknowledged write and with nothing
+left over. The last line is "N trials, N lost, N littered"; exit status 1 on any loss, litter or trial that did not end.
+
+  --trials N        how many (default: 20)
+  --seed S          of the first; the others have those after it (default: by the clock)
+  --jobs N          how many at once (default: 1)
+  --qemu PATH       the QEMU to run (default: the one that is installed)
+  --build LABEL     or one that the lab knows: installed, backports
+  --libvirt         VMs of libvirt, on the installed QEMU; libvirtd dies as well, alone or with the others. As root
+  --disks N[,N...]  how many disks a VM may have, 1 to ${MOST_DISKS} (default: 1 to 4; with --libvirt 1 or 2)
+  --results FILE    each trial is added to it, those in it of the same QEMU, disks and sources are not run again, and the sums
+                    are over all of them: a long run can be interrupted and gone on with
+  --evidence DIR    where a folder is left of each trial that fails (default: blockferry-torture in the temporary folder)
+`;
+
+const { values, number, numbers } = programOptions(USAGE, {
+  trials: { type: 'string', default: '20' },
+  seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+  jobs: { type: 'string', default: '1' },
+  qemu: { type: 'string' },
+  build: { type: 'string' },
+  libvirt: { type: 'boolean', default: false },
+  disks: { type: 'string' },
+  results: { type: 'string' },
+  evidence: { type: 'string', default: join(tmpdir(), 'blockferry-torture') },
 });
 
 async function chosenBuild(): Promise<QemuBuild> {
   if (values.libvirt && (values.qemu ?? values.build) !== undefined)
-    throw new Error('--libvirt: the QEMU of this machine');
+    refuseOption('--libvirt runs the QEMU that is installed: neither --qemu nor --build go with it');
   if (values.qemu !== undefined) process.env['QEMU'] = values.qemu;
   if (values.build === undefined) return await installedQemu();
   const { builds, missing } = await qemuBuilds();
+  const labels = builds.map(({ label }) => label).join(', ');
   const build = builds.find(({ label }) => label === values.build);
-  if (build === undefined) throw new Error(`no build ${values.build}: ${missing.map(({ reason }) => reason).join()}`);
-  return build;
+  return (
+    build ??
+    refuseOption(`--build: ${values.build} is none of ${labels}${missing.map(({ reason }) => `; ${reason}`).join('')}`)
+  );
 }
 
 function git(...args: string[]): string {
@@ -60,20 +74,23 @@ function commitOfSources(): string {
   }
 }
 
+const [trials, first, jobs] = [number('trials'), number('seed', 0), number('jobs')];
+const counts = numbers('disks', 1, MOST_DISKS);
 const build = await chosenBuild();
 const driver = values.libvirt ? 'libvirt' : 'QMP';
-const about = { version: `${build.version}${values.libvirt ? ' of libvirt' : ''}`, commit: commitOfSources() };
+const variant = [...(values.libvirt ? [' of libvirt'] : []), ...(counts ? [` with ${counts.join(' or ')} disks`] : [])];
+const about = { version: `${build.version}${variant.join('')}`, commit: commitOfSources() };
 const results = new Results(values.results);
-const first = Number(values.seed);
-const seeds = Array.from({ length: Number(values.trials) }, (_, n) => first + n);
+const seeds = Array.from({ length: trials }, (_, n) => first + n);
 const open = seeds.filter((seed) => !results.has(seed, about));
-console.log(`QEMU ${about.version}, ${values.trials} trials, seed ${first}, sources ${about.commit}`);
+console.log(`QEMU ${about.version}, ${trials} trials, seed ${first}, sources ${about.commit}`);
 
 await runTrials(open, {
   build,
   driver,
+  ...(counts && { counts }),
   evidence: resolve(values.evidence),
-  jobs: Number(values.jobs),
+  jobs,
   onAnswer: (answer) => {
     results.add({ ...about, ...answer });
     for (const line of report(answer)) console.log(line);
