@@ -9,7 +9,6 @@ import { guestImage } from './guest-image.ts';
 import type { Lab } from './lab.ts';
 import { type Exit, LabVm } from './lab-vm.ts';
 import type { LabLibvirtd } from './libvirtd.ts';
-import { installedQemu } from './qemu-builds.ts';
 import { kernelCommandLine, type LabDisk, serialOf } from './vm-command-line.ts';
 
 export interface LibvirtVmOptions {
@@ -51,7 +50,7 @@ export class LabDomain {
       agent: join(folder, 'agent.sock'),
       writers: Array.from({ length: WRITERS }, (_, index) => join(folder, `writer${index}`)),
     };
-    const xml = domainXml(options, { ...own, ...guest }, (await installedQemu()).system);
+    const xml = domainXml(options, { ...own, ...guest }, daemon.build.emulator);
     await using client = await LibvirtClient.connect(daemon.uri());
     if (options.persistent) {
       const { dom } = await client.call('DOMAIN_DEFINE_XML', { xml });

@@ -14,6 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtClient } from '../src/libvirt/index.ts';
 import { cached, cacheFolder } from './cache.ts';
 import type { Lab } from './lab.ts';
+import { type LibvirtBuild, libvirtOf } from './libvirt-build.ts';
 import { LabError, requirePrograms } from './requires.ts';
 
 /** libvirt's folders, each in place of the system's. */
@@ -21,8 +22,10 @@ const FOLDERS = ['/etc/libvirt', '/run/libvirt', '/var/lib/libvirt', '/var/log/l
 
 /** Starting QEMU to ask it what it can do takes seconds on two busy cores. */
 const START_MS = 120_000;
-/** The folder of the lab's cache with what libvirt knows of the builds of QEMU. */
-const CAPABILITIES = 'libvirt-qemu-capabilities';
+/** The folder of the lab's cache with what a libvirt knows of the builds of QEMU. */
+function capabilitiesOf({ label }: LibvirtBuild): string {
+  return `libvirt-qemu-capabilities${label === 'installed' ? '' : `-${label}`}`;
+}
 
 export interface LibvirtdOptions {
   /** The user that QEMU runs as, a number or a name; images are given to it as libvirt does. Default: root. */
@@ -37,19 +40,22 @@ export class LabLibvirtd {
   /** Its socket, on this machine. */
   readonly socket: string;
   readonly folder: string;
+  readonly build: LibvirtBuild;
   readonly #process: ChildProcess;
 
-  private constructor(folder: string, child: ChildProcess) {
+  private constructor(folder: string, build: LibvirtBuild, child: ChildProcess) {
     this.folder = folder;
+    this.build = build;
     this.socket = join(folder, 'run-libvirt', 'libvirt-sock');
     this.#process = child;
   }
 
-  /** Starts one; resolves when it answers. It ends with the lab. */
+  /** Starts one, of the build that goes with the lab's QEMU; resolves when it answers. It ends with the lab. */
   static async start(lab: Lab, options: LibvirtdOptions = {}): Promise<LabLibvirtd> {
     requirePrograms('libvirtd', 'unshare', 'setpriv', 'mount');
     if (process.getuid?.() !== 0) throw new LabError('the lab starts libvirtd in namespaces of its own: run as root');
     const folder = await lab.storage('libvirtd');
+    const build = await libvirtOf(lab.build);
     // Whoever QEMU runs as must get to the images.
     await chmod(lab.folder, 0o755);
     const inLab = (path: string): string => join(folder, path.slice(1).replaceAll('/', '-'));
@@ -62,11 +68,12 @@ export class LabLibvirtd {
     const config = ['auth_unix_rw = "none"', 'unix_sock_rw_perms = "0777"', ...(options.config ?? [])];
     await writeFile(join(inLab('/etc/libvirt'), 'libvirtd.conf'), `${config.join('\n')}\n`);
     await writeFile(join(folder, 'nothing'), '');
-    await useCapabilities(inLab('/var/cache/libvirt'));
+    await useCapabilities(build, inLab('/var/cache/libvirt'));
     const script = [
       'set -e',
       ...FOLDERS.flatMap((path) => [`mkdir -p ${path}`, `mount --bind '${inLab(path)}' ${path}`]),
       `if [ -e /dev/kvm ]; then mount --bind '${join(folder, 'nothing')}' /dev/kvm; mount -o remount,bind,ro /dev/kvm; fi`,
+      ...mountLines(build),
       // The pid file has a name of its own: libvirt's, in /run, is one for all.
       `while true; do libvirtd --pid-file '${join(folder, 'pid')}' ${options.listen ? '--listen' : ''} || true; while [ -e '${join(folder, 'stay-down')}' ]; do sleep 0.05; done; done`,
     ].join('\n');
@@ -92,7 +99,7 @@ export class LabLibvirtd {
     );
     closeSync(log);
     const exited = new Promise<void>((resolve) => void child.once('close', () => resolve()));
-    const daemon = new LabLibvirtd(folder, child);
+    const daemon = new LabLibvirtd(folder, build, child);
     lab.defer(async () => {
       child.kill('SIGKILL');
       await exited;
@@ -110,13 +117,14 @@ export class LabLibvirtd {
   async untilReady(): Promise<void> {
     const deadline = performance.now() + START_MS;
     while (true) {
-      if (this.#process.exitCode !== null) throw new LabError(`libvirtd did not start: ${await this.log()}`);
+      if (this.#process.exitCode !== null)
+        throw new LabError(`libvirtd did not start: ${(await this.log()).slice(-2000)}`);
       try {
         await using _ = await LibvirtClient.connect(this.uri('test'));
         return;
       } catch (error) {
         if (performance.now() > deadline) {
-          throw new LabError(`libvirtd is not ready: ${await this.log()}`, { cause: error });
+          throw new LabError(`libvirtd is not ready: ${(await this.log()).slice(-2000)}`, { cause: error });
         }
         await sleep(20);
       }
@@ -146,7 +154,7 @@ export class LabLibvirtd {
   async keepCapabilities(): Promise<void> {
     const found = join(this.folder, 'var-cache-libvirt', 'qemu', 'capabilities');
     await cached(
-      CAPABILITIES,
+      capabilitiesOf(this.build),
       async (folder) => await cp(found, folder, { recursive: true, preserveTimestamps: true }),
     );
   }
@@ -169,8 +177,19 @@ export class LabLibvirtd {
   }
 }
 
-async function useCapabilities(cache: string): Promise<void> {
-  const kept = join(cacheFolder(), CAPABILITIES);
+/** The lines of the namespace's script that put a build in place of the one that is installed. */
+function mountLines({ mounts }: LibvirtBuild): string[] {
+  if (mounts.length === 0) return [];
+  return [
+    // The one mount point that nobody has.
+    'mount -t tmpfs none /opt',
+    'mkdir /opt/qemu',
+    ...mounts.map(({ from, at }) => `mount --bind '${from}' ${at}`),
+  ];
+}
+
+async function useCapabilities(build: LibvirtBuild, cache: string): Promise<void> {
+  const kept = join(cacheFolder(), capabilitiesOf(build));
   if (!existsSync(kept)) return;
   await cp(kept, join(cache, 'qemu', 'capabilities'), { recursive: true, preserveTimestamps: true });
 }

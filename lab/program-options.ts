@@ -4,6 +4,8 @@ import { messageOf } from '../src/base/index.ts';
 /** The options that a program of the lab was called with. */
 export interface ProgramOptions<Options extends ParseArgsOptionsConfig> {
   readonly values: ReturnType<typeof parseArgs<{ options: Options }>>['values'];
+  /** What is none. */
+  readonly positionals: readonly string[];
   /** The value of an option as a whole number from `least` on; the program ends with status 2 when it is none. */
   readonly number: (name: keyof Options & string, least?: number) => number;
   /** The same of an option with several, separated by commas; undefined where it was not given. */
@@ -30,14 +32,15 @@ function wholeNumber(name: string, text: string, least: number, most: number): n
 export function programOptions<const Options extends ParseArgsOptionsConfig>(
   usage: string,
   options: Options,
+  { allowPositionals = false }: { readonly allowPositionals?: boolean } = {},
 ): ProgramOptions<Options> {
   if (process.argv.slice(2).includes('--help')) {
     process.stdout.write(`${usage.trim()}\n`);
     process.exit(0);
   }
-  const values = ((): ProgramOptions<Options>['values'] => {
+  const { values, positionals } = ((): Pick<ProgramOptions<Options>, 'values' | 'positionals'> => {
     try {
-      return parseArgs({ options }).values;
+      return parseArgs({ options, allowPositionals });
     } catch (error) {
       return refuseOption(messageOf(error));
     }
@@ -45,6 +48,7 @@ export function programOptions<const Options extends ParseArgsOptionsConfig>(
   const texts = values as Readonly<Record<string, unknown>>;
   return {
     values,
+    positionals,
     number: (name, least = 1) => wholeNumber(name, String(texts[name]), least, Number.MAX_SAFE_INTEGER),
     numbers: (name, least, most) => {
       const given = texts[name];

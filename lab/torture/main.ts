@@ -9,7 +9,7 @@
 import { execFileSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { installedQemu, qemuBuilds, type QemuBuild } from '../index.ts';
+import { buildOption } from '../build-option.ts';
 import { programOptions, refuseOption } from '../program-options.ts';
 import { MOST_DISKS } from './layout.ts';
 import { runTrials } from './run-trials.ts';
@@ -27,7 +27,7 @@ left over. The last line is "N trials, N lost, N littered"; exit status 1 on any
   --jobs N          how many at once (default: 1)
   --qemu PATH       the QEMU to run (default: the one that is installed)
   --build LABEL     or one that the lab knows: installed, backports
-  --libvirt         VMs of libvirt, on the installed QEMU; libvirtd dies as well, alone or with the others. As root
+  --libvirt         VMs of libvirt, the one that comes with the build; libvirtd dies as well, alone or with the others. As root
   --disks N[,N...]  how many disks a VM may have, 1 to ${MOST_DISKS} (default: 1 to 4; with --libvirt 1 or 2)
   --results FILE    each trial is added to it, those in it of the same QEMU, disks and sources are not run again, and the sums
                     are over all of them: a long run can be interrupted and gone on with
@@ -46,20 +46,6 @@ const { values, number, numbers } = programOptions(USAGE, {
   evidence: { type: 'string', default: join(tmpdir(), 'blockferry-torture') },
 });
 
-async function chosenBuild(): Promise<QemuBuild> {
-  if (values.libvirt && (values.qemu ?? values.build) !== undefined)
-    refuseOption('--libvirt runs the QEMU that is installed: neither --qemu nor --build go with it');
-  if (values.qemu !== undefined) process.env['QEMU'] = values.qemu;
-  if (values.build === undefined) return await installedQemu();
-  const { builds, missing } = await qemuBuilds();
-  const labels = builds.map(({ label }) => label).join(', ');
-  const build = builds.find(({ label }) => label === values.build);
-  return (
-    build ??
-    refuseOption(`--build: ${values.build} is none of ${labels}${missing.map(({ reason }) => `; ${reason}`).join('')}`)
-  );
-}
-
 function git(...args: string[]): string {
   return execFileSync('git', ['-C', import.meta.dirname, ...args], { encoding: 'utf8' }).trim();
 }
@@ -76,7 +62,10 @@ function commitOfSources(): string {
 
 const [trials, first, jobs] = [number('trials'), number('seed', 0), number('jobs')];
 const counts = numbers('disks', 1, MOST_DISKS);
-const build = await chosenBuild();
+if (values.libvirt && values.qemu !== undefined)
+  refuseOption('--libvirt runs the QEMU of a --build: --qemu does not go with it');
+if (values.qemu !== undefined) process.env['QEMU'] = values.qemu;
+const build = await buildOption(values.build);
 const driver = values.libvirt ? 'libvirt' : 'QMP';
 const variant = [...(values.libvirt ? [' of libvirt'] : []), ...(counts ? [` with ${counts.join(' or ')} disks`] : [])];
 const about = { version: `${build.version}${variant.join('')}`, commit: commitOfSources() };
