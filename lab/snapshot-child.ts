@@ -1,5 +1,5 @@
 /**
- * A process that takes a snapshot without mirrors, and dies before or after QEMU does: for tests of what is found then. Its
+ * A process that takes a snapshot, and dies before or after QEMU does: for tests of what is found then. Its
  * only argument is a `SnapshotOrder` as JSON.
  */
 import { spawn } from 'node:child_process';
@@ -18,8 +18,15 @@ export interface SnapshotOrder {
   readonly stateDir: string;
   readonly vm: string;
   readonly name: string;
-  /** When the first file is made, and nobody has noted that; `before` the transaction, with all files made, or `after` it. */
-  readonly dies: 'making' | 'before' | 'after';
+  /**
+   * When the first file is made, and nobody has noted that; `before` the transaction, with all files made, or `after` it. With
+   * `quiesce` that is before the guest is frozen, and while it is; and it may be `frozen` with the transaction still to come.
+   */
+  readonly dies: 'making' | 'before' | 'frozen' | 'after';
+  /** The guest's file systems are frozen meanwhile. Default: false. */
+  readonly quiesce?: boolean;
+  /** As on the command line. Default: none. */
+  readonly diskspecs?: readonly string[];
 }
 
 /** Runs it to its death. @throws LabError when it ended otherwise */
@@ -42,8 +49,10 @@ function die(): void {
 async function mortal({ qmpPath, dies }: SnapshotOrder): Promise<QemuVm> {
   const vm = await QemuVm.connect({ path: qmpPath });
   const take = vm.snapshot.bind(vm);
-  vm.snapshot = async (overlays) => {
-    if (dies === 'after') await take(overlays);
+  vm.snapshot = async (overlays, beforeFreeze) => {
+    const freezing = beforeFreeze && ((): void => void (beforeFreeze(), dies === 'before' && die()));
+    // Of no disk, it freezes the guest and nothing else.
+    if (dies === 'after' || freezing) await take(dies === 'after' ? overlays : [], freezing);
     die();
     await new Promise<never>(() => undefined);
   };
@@ -62,5 +71,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     },
     vm: { processExists, connect: async () => await mortal(order) },
   });
-  await domain.create(createAsXml({ name: order.name }), ['DISK_ONLY']);
+  const { name, diskspecs = [], quiesce = false } = order;
+  await domain.create(createAsXml({ name, diskspecs }), ['DISK_ONLY', ...(quiesce ? (['QUIESCE'] as const) : [])]);
 }

@@ -39,7 +39,7 @@ export function cliDocs(): string {
     '|---|---|---|',
     '| `plan` | `plan`, `migrate` | `plan`: all that a migration will do |',
     '| `begin` | `migrate`, `resume`, `abort`, `recover` | `id` of the migration whose events follow |',
-    '| `step`, `held`, `warning`, `failed`, … | the same | an event of the migration; `held` has `kind` (`pivot`, `fold`) and `ms` |',
+    '| `step`, `held`, `warning`, `failed`, … | the same | an event of the migration; `held` has `kind` (`pivot`, `fold`) and `ms`, `frozen` (`--quiesce`) has `ms` |',
     '| `progress` | the same | `phase`, `key`, `disks`, `done`, `total` (bytes), `rate` (bytes per second) |',
     '| `vm` | `discover` | one VM: process, monitors, disks |',
     '| `migration` | `list`, `status` | one migration; times are milliseconds since 1970 |',

@@ -41,7 +41,7 @@ const STEP_TEXT: { readonly [step in StepName]: StepText } = {
   },
   snapshot: {
     look: 'does the overlay of the first disk lie on its image in QEMU? (one transaction: all do or none)',
-    act: 'syncs the active images; one `transaction` makes all overlays active; stamps the images below',
+    act: 'syncs the active images; one `transaction` makes all overlays active (with `--quiesce` while the guest’s file systems are frozen); stamps the images below',
     undo: 'folds the overlays back into the images below, as a swap with the record `fold-back`, and closes them',
   },
   mirror: {

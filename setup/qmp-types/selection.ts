@@ -49,6 +49,7 @@ export const COMMANDS: readonly string[] = [
   'object-add',
   'object-del',
   'chardev-add',
+  'query-chardev',
   'stop',
   'cont',
   'system_powerdown',

@@ -485,6 +485,33 @@ export const ERRORS = {
       'Wait until it is taken. Where nobody takes it any more, `blockferry recover` or any snapshot command of this VM finds out what became of it.',
     exit: 'refused',
   },
+  AGENT_MISSING: {
+    message: "virtual machine '{vm}' has no port for a guest agent",
+    remedy:
+      'Give it one (a virtserialport of the name org.qemu.guest_agent.0 on a unix socket) and the guest qemu-guest-agent; or leave out --quiesce.',
+    exit: 'refused',
+  },
+  AGENT_UNRESPONSIVE: {
+    message: "the guest agent of '{vm}' does not answer: {reason}",
+    remedy: 'See that qemu-guest-agent runs in the guest and that nobody else has its socket; or leave out --quiesce.',
+    exit: 'refused',
+  },
+  AGENT_REFUSED: {
+    message: "the guest agent of '{vm}' refused '{command}': {reason}",
+    remedy: 'The reason is the agent’s own; its log in the guest may say more. Or leave out --quiesce.',
+    exit: 'refused',
+  },
+  GUEST_FROZEN: {
+    message: "the file systems of the guest of '{vm}' are frozen already, and not by blockferry",
+    remedy: 'Whoever froze them, a backup perhaps, thaws them; then try again. By hand: {command}',
+    exit: 'refused',
+  },
+  GUEST_NOT_THAWED: {
+    message: "the file systems of the guest of '{vm}' may still be frozen: {reason} (by hand: {command})",
+    remedy:
+      'What writes in the guest stands still while they are. `blockferry recover` tries again, and so does the next snapshot command of this VM.',
+    exit: 'attention',
+  },
   SNAPSHOT_IN_DOUBT: {
     message: "whether the snapshot '{snapshot}' of '{vm}' was taken cannot be found out now: {reason}",
     remedy:

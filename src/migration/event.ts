@@ -21,6 +21,8 @@ export type MigrationEvent =
    * would miss writes otherwise, while mirrors or folds were started (`start`).
    */
   | { readonly type: 'held'; readonly kind: 'pivot' | 'fold' | 'start'; readonly ms: number; readonly disks: number }
+  /** The guest's file systems were frozen while a snapshot was taken: from the call that freezes them until they were thawed. */
+  | { readonly type: 'frozen'; readonly ms: number }
   /** A copy was read back from the target's storage and is its source, byte for byte. */
   | { readonly type: 'verified'; readonly target: string; readonly bytes: number; readonly digest: string }
   | { readonly type: 'warning'; readonly message: string }

@@ -197,7 +197,7 @@ export class Migration implements AsyncDisposable {
       this.#emit({ type: 'freed', ...freed });
       if (freed.kind === 'pivot' && begun) this.#turnBack('its swap was broken off before the commit record');
     } catch (error) {
-      this.#emit({ type: 'warning', message: `the guest's I/O may still be held: ${messageOf(error)}` });
+      this.#emit({ type: 'warning', message: `the guest may still be held: ${messageOf(error)}` });
     }
   }
 

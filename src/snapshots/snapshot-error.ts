@@ -6,6 +6,7 @@ const PREFIX = {
   VIR_ERR_CONFIG_UNSUPPORTED: 'unsupported configuration: ',
   VIR_ERR_ARGUMENT_UNSUPPORTED: 'argument unsupported: ',
   VIR_ERR_OPERATION_UNSUPPORTED: 'Operation not supported: ',
+  VIR_ERR_AGENT_UNRESPONSIVE: 'Guest agent is not responding: ',
 } as const;
 
 /** An answer of a driver as libvirt gives it: the code by name, and the whole message. */
@@ -20,8 +21,8 @@ export class SnapshotError extends Error {
 }
 
 /** A refusal with libvirt's prefix before the text. */
-export function refusal(code: keyof typeof PREFIX, text: string): SnapshotError {
-  return new SnapshotError(code, PREFIX[code] + text);
+export function refusal(code: keyof typeof PREFIX, text: string, options?: ErrorOptions): SnapshotError {
+  return new SnapshotError(code, PREFIX[code] + text, options);
 }
 
 /** Flags that do not go together; libvirt puts no prefix before this. */

@@ -115,8 +115,23 @@ export interface VirtualMachine extends AsyncDisposable {
   /** Whether a node exists and lies above another: an overlay that a snapshot has put on its image. */
   hasBacking(node: string): Promise<boolean>;
 
-  /** The snapshot: all overlays become active at one instant, or none does. */
-  snapshot(overlays: readonly OverlayNode[]): Promise<void>;
+  /**
+   * Looks whether the guest's agent would freeze its file systems for a snapshot. Changes nothing.
+   * @throws FerryError AGENT_MISSING, AGENT_UNRESPONSIVE, AGENT_REFUSED; GUEST_FROZEN: by somebody else
+   */
+  canFreeze(): Promise<void>;
+  /**
+   * The snapshot: all overlays become active at one instant, or none does.
+   * @param beforeFreeze awaited before the guest's agent freezes the file systems, so that what the guest has written is in the
+   *   images below; `thaw` ends that, whatever became of the snapshot. Where it throws nothing is frozen. Absent: nothing is
+   * @throws FerryError what `canFreeze` throws
+   */
+  snapshot(overlays: readonly OverlayNode[], beforeFreeze?: () => void): Promise<void>;
+  /**
+   * Has the guest's agent thaw the file systems where `snapshot` has frozen them. Those that are not frozen are no error.
+   * @throws FerryError GUEST_NOT_THAWED
+   */
+  thaw(): Promise<void>;
   /**
    * Opens the mirrors on the source's immutable chain and starts copying their overlays. When it resolves, every write of
    * the guest, before and after, is copied or is going to be.

@@ -6,57 +6,21 @@ import { scene } from '../../../lab/cli-scene.ts';
 import { loadedVm, traces } from '../../../lab/engine.ts';
 import { Lab } from '../../../lab/index.ts';
 import { dieTakingSnapshot } from '../../../lab/snapshot-child.ts';
-import { systemClock } from '../../base/index.ts';
-import { Journal } from '../../journal/index.ts';
 import { QmpClient } from '../../qmp/index.ts';
-import { KeptDomain, runSnapshotCommand } from '../../snapshots/index.ts';
-import { processExists, QemuVm } from '../../vm/index.ts';
+import { QemuVm } from '../../vm/index.ts';
 import { Blockferry, type Ended } from '../testing/blockferry.ts';
+import { type KeptOutcome, type KeptPlace, keptCommand } from '../testing/kept-command.ts';
 
 const MiB = 2 ** 20;
 /** Looked up by its name, so no other test's VM may have it. */
 const VM = `plain ${process.pid}`;
-
-interface Said {
-  readonly stdout: string;
-  readonly stderr: string;
-  readonly exitStatus: number;
-  /** What virsh does not say. */
-  readonly warnings: readonly string[];
-}
-
-/** One of virsh's commands as the program runs it, without the start of a process. */
-async function snapshotCommand(where: Place, ...argv: readonly string[]): Promise<Said> {
-  const warnings: string[] = [];
-  const domain = new KeptDomain({
-    owner: { name: where.vm, uuid: '' },
-    clock: systemClock,
-    onEvent: (event) => void (event.type === 'warning' && warnings.push(event.message)),
-    openJournal: (use) => Journal.open(where.stateDir, { readOnly: use === 'look' }),
-    vm: { processExists, connect: where.connect },
-  });
-  const host = { domain: async (): Promise<KeptDomain> => await Promise.resolve(domain) };
-  const [command = '', ...args] = argv;
-  return { ...(await runSnapshotCommand({ host, cwd: '/', edit: noEditor }, [command, where.vm, ...args])), warnings };
-}
-
-async function noEditor(): Promise<string> {
-  return await Promise.reject(new Error('there is none'));
-}
-
-/** A VM and who keeps its snapshots. */
-interface Place {
-  readonly vm: string;
-  readonly stateDir: string;
-  readonly connect: () => Promise<QemuVm | undefined>;
-}
 
 function qemuImg({ build }: Lab, ...args: readonly string[]): string {
   return execFileSync(build.img, args, { encoding: 'utf8', env: { ...process.env, ...build.env } });
 }
 
 /** The files of a disk's chain as the VM has them open, the active one first. */
-async function chainOf(place: Place, disk: string): Promise<readonly (string | undefined)[]> {
+async function chainOf(place: KeptPlace, disk: string): Promise<readonly (string | undefined)[]> {
   await using vm = await place.connect();
   const { disks } = (await vm?.inventory()) ?? { disks: [] };
   return disks.find(({ id }) => id === disk)?.images.map(({ path }) => path) ?? [];
@@ -84,8 +48,8 @@ describe('snapshots without mirrors of a VM over QMP', () => {
     const { vm, source, target, stateDir, writers } = here;
     const blockferry = async (...args: readonly string[]): Promise<Ended> =>
       await Blockferry.run(...args, '--state-dir', stateDir);
-    const place: Place = { vm: VM, stateDir, connect: async () => await QemuVm.connect({ path: vm.qmpPath }) };
-    const run = async (...argv: readonly string[]): Promise<Said> => await snapshotCommand(place, ...argv);
+    const place: KeptPlace = { vm: VM, stateDir, connect: async () => await QemuVm.connect({ path: vm.qmpPath }) };
+    const run = async (...argv: readonly string[]): Promise<KeptOutcome> => await keptCommand(place, ...argv);
     const files = async (): Promise<readonly string[]> => (await readdir(source)).toSorted();
     const names = async (): Promise<string> => (await run('snapshot-list', '--name')).stdout.trim();
     const written = async (): Promise<void> => void (await Promise.all(writers.map((writer) => writer.advanced(20))));
@@ -125,7 +89,7 @@ describe('snapshots without mirrors of a VM over QMP', () => {
       qemu.snapshot = async (overlays) => await rm(overlays[1]?.path ?? '').then(async () => await take(overlays));
       return qemu;
     };
-    const refused = await snapshotCommand({ ...place, connect: unlucky }, 'snapshot-create-as', 'sx', '--disk-only');
+    const refused = await keptCommand({ ...place, connect: unlucky }, 'snapshot-create-as', 'sx', '--disk-only');
     expect(refused.stderr).toContain("error: operation failed: disk 'vdb': QEMU refused 'blockdev-add'");
     expect(await traces(vm, [source])).toEqual(before);
 
@@ -189,7 +153,7 @@ describe('snapshots without mirrors of a VM over QMP', () => {
     const here = await scene(lab, name);
     const order = { qmpPath: here.vm.qmpPath, stateDir: here.state, vm: name };
     const before = await here.traces();
-    const place: Place = {
+    const place: KeptPlace = {
       vm: name,
       stateDir: here.state,
       connect: async () => await QemuVm.connect({ path: here.vm.qmpPath }),
@@ -202,10 +166,10 @@ describe('snapshots without mirrors of a VM over QMP', () => {
     // A process that does not know yet has it open.
     {
       await using _ = await open(join(here.source, 'a.s0'));
-      const doubt = await snapshotCommand(place, 'snapshot-list', '--name');
+      const doubt = await keptCommand(place, 'snapshot-list', '--name');
       expect(doubt.stderr).toContain(`the file ${join(here.source, 'a.s0')} is open in another process`);
     }
-    const none = await snapshotCommand(place, 'snapshot-list', '--name');
+    const none = await keptCommand(place, 'snapshot-list', '--name');
     expect(none).toMatchObject({ stdout: '\n', exitStatus: 0 });
     expect(none.warnings).toEqual(["whoever took the snapshot 's0' died: it was not taken"]);
     expect(await here.traces()).toEqual(before);
@@ -216,7 +180,7 @@ describe('snapshots without mirrors of a VM over QMP', () => {
       await using _ = await QmpClient.connect({ path: here.vm.qmpPath });
       const connect = async (): Promise<QemuVm> =>
         await QemuVm.connect({ path: here.vm.qmpPath }, { signal: AbortSignal.timeout(300) });
-      const doubt = await snapshotCommand({ ...place, connect }, 'snapshot-list');
+      const doubt = await keptCommand({ ...place, connect }, 'snapshot-list');
       expect(doubt).toMatchObject({ stdout: '\n', exitStatus: 1 });
       expect(doubt.stderr).toContain(`whether the snapshot 's1' of '${name}' was taken cannot be found out now`);
     }

@@ -13,6 +13,8 @@ export interface SnapshotIntentView {
   readonly createdAt: number;
   /** The new file of each disk: it may not be there yet, or be what the VM runs on. */
   readonly files: readonly { readonly disk: string; readonly path: string }[];
+  /** The guest's file systems may be frozen for it. */
+  readonly frozen: boolean;
 }
 
 /** What the journal knows of it. Asks nobody but the taker whether it lives. */
@@ -20,13 +22,13 @@ export async function intentView(
   journal: Journal,
   { id, vm, name, createdAt, plan }: SnapshotIntent,
 ): Promise<SnapshotIntentView> {
-  const { disks } = plan as DiskSnapshotPlan;
+  const { disks, frozen = false } = plan as DiskSnapshotPlan;
   const files = disks.map(({ disk, path }) => ({ disk, path }));
-  return { vm, name, owner: await ownerOfMigration(journal, id), createdAt, files };
+  return { vm, name, owner: await ownerOfMigration(journal, id), createdAt, files, frozen };
 }
 
 /** For a person. */
-export function intentLines({ vm, name, owner, createdAt, files }: SnapshotIntentView, paint: Paint): string[] {
+export function intentLines({ vm, name, owner, createdAt, files, frozen }: SnapshotIntentView, paint: Paint): string[] {
   const state = {
     none: 'begun, and nobody takes it any more; `blockferry recover` finds out what became of it',
     unknown: 'begun; whether somebody takes it cannot be told',
@@ -34,6 +36,7 @@ export function intentLines({ vm, name, owner, createdAt, files }: SnapshotInten
   const facts: [string, string][] = [
     ['state', typeof owner === 'number' ? `being taken by process ${owner}` : state[owner]],
     ['begun', formatTime(createdAt)],
+    ...(frozen ? [['guest', 'its file systems may be frozen for it'] satisfies [string, string]] : []),
     ...files.map(({ disk, path }): [string, string] => ['file', `${path} (${disk})`]),
   ];
   return [

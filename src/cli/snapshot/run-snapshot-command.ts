@@ -6,10 +6,13 @@ import { refusalsOf } from '../terminal/refusals-of.ts';
 import { editText } from './edit-text.ts';
 import { type HostChoice, SnapshotHosts } from './snapshot-hosts.ts';
 
+const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /** One of virsh's commands about snapshots; its texts are virsh's. */
 export function snapshotCommand(argv: readonly string[], choice: HostChoice): Action {
   return async (cli) => {
     const { cwd, env } = cli.surroundings;
+    using _ = argv.includes('--quiesce') ? new DeferredSignals(cli) : undefined;
     await using host = new SnapshotHosts(cli, choice, (event) => tell(cli, event));
     const { stdout, stderr, exitStatus, error } = await runSnapshotCommand(
       { host, cwd, edit: (text) => editText(text, env) },
@@ -39,5 +42,21 @@ function remedyOf(error: unknown): string {
 function tell(cli: Cli, event: MigrationEvent): void {
   const { stderr } = cli.surroundings;
   if (event.type === 'held') stderr.write(`blockferry: guest I/O held ${event.ms.toFixed(1)} ms (${event.kind})\n`);
+  if (event.type === 'frozen') stderr.write(`blockferry: guest's file systems frozen ${event.ms.toFixed(1)} ms\n`);
   if (event.type === 'warning') stderr.write(`blockferry: ${event.message}\n`);
+}
+
+/** A guest that is frozen would stay so if this process were ended: it ends by itself when the guest is thawed. */
+class DeferredSignals implements Disposable {
+  readonly #defer: (signal: NodeJS.Signals) => void;
+
+  constructor({ surroundings: { stderr } }: Cli) {
+    this.#defer = (signal) =>
+      stderr.write(`blockferry: ${signal} is not heeded: the guest may be frozen, and is thawed before this ends\n`);
+    for (const signal of ENDING) process.on(signal, this.#defer);
+  }
+
+  [Symbol.dispose](): void {
+    for (const signal of ENDING) process.off(signal, this.#defer);
+  }
 }

@@ -46,6 +46,9 @@ export function eventText(event: MigrationEvent, paint: Paint): string | undefin
       // The figure itself is a line of the summary.
       return event.kind === 'pivot' ? `swapped: ${count(event.disks, 'disk')} at one instant` : undefined;
     }
+    case 'frozen': {
+      return `the guest's file systems were frozen for ${event.ms.toFixed(1)} ms`;
+    }
     case 'warning': {
       return paint('yellow', `warning: ${printable(event.message)}`);
     }

@@ -160,6 +160,7 @@ export const REMOTE_CALLS = {
   CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY: [317, { callbackID: 'int' }, {}],
   DOMAIN_FSFREEZE: [335, { dom: 'domain', mountpoints: 'text<256>', flags: 'uint' }, { filesystems: 'int' }],
   DOMAIN_FSTHAW: [336, { dom: 'domain', mountpoints: 'text<256>', flags: 'uint' }, { filesystems: 'int' }],
+  DOMAIN_GET_TIME: [337, { dom: 'domain', flags: 'uint' }, { seconds: 'hyper', nseconds: 'uint' }],
   CONNECT_GET_DOMAIN_CAPABILITIES: [
     342,
     { emulatorbin: 'text?', arch: 'text?', machine: 'text?', virttype: 'text?', flags: 'uint' },

@@ -31,6 +31,8 @@ export interface SnapshotRequest {
   readonly xml: string;
   /** Overlays and twins are files that the user prepared: they are neither made nor removed. */
   readonly prepared: boolean;
+  /** The guest's agent freezes its file systems while it is taken. Default: false. */
+  readonly quiesce?: boolean;
 }
 
 /** Ten times what a swap takes on a busy machine, and less than a person waits for. */

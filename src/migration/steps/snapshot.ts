@@ -1,6 +1,7 @@
 import { ferryError } from '../../base/index.ts';
 import type { FoldJob } from '../../vm/index.ts';
 import { foldGroup } from '../swap/fold-group.ts';
+import { noteFreeze, thawGuest } from '../swap/guest-freeze.ts';
 import type { PlannedDisk } from '../plan/plan.ts';
 import type { Run } from '../run.ts';
 import { stampImages } from '../recovery/snapshot-stamp.ts';
@@ -28,11 +29,17 @@ export const snapshot: Step = {
     // Dirty pages of the host made the transaction stall up to 425 ms with 8 disks, 7 ms after a sync: QEMU flushes
     // the images when it makes them read-only, while the guest waits.
     await Promise.all(plan.disks.map(({ active }) => host.syncFile(active.realPath)));
-    await vm.snapshot(plan.disks.map((disk) => overlayOf(disk)));
+    const overlays = plan.disks.map((disk) => overlayOf(disk));
+    try {
+      await (plan.request.snapshot?.quiesce ? vm.snapshot(overlays, noteFreeze(run)) : vm.snapshot(overlays));
+    } finally {
+      await thawGuest(run);
+    }
     ledger.made('node', ...plan.disks.map(({ nodes }) => nodes.source));
   },
 
   async confirm(run) {
+    await thawGuest(run);
     for (const { id, nodes } of run.plan.disks) {
       if ((await run.vm.activeNode(id)) !== nodes.source)
         throw ferryError('STEP_NOT_CONFIRMED', {
@@ -47,6 +54,7 @@ export const snapshot: Step = {
   /** The guest's writes since the snapshot are merged back, and the chain is as it was. */
   async undo(run) {
     const { plan, vm, ledger } = run;
+    await thawGuest(run);
     const folds = plan.disks.map(({ id, jobs, nodes, active }): FoldJob => {
       return { disk: id, job: jobs.foldBack, overlay: nodes.source, base: active.node };
     });

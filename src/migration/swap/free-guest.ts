@@ -1,5 +1,6 @@
 import type { CommitKind } from '../../journal/index.ts';
 import { letGuestGo } from './guest-brake.ts';
+import { thawGuest } from './guest-freeze.ts';
 import { cutMirrorServer } from '../mirror-server.ts';
 import { begunJobs, jobGroup, letGo } from './job-group.ts';
 import type { Run } from '../run.ts';
@@ -13,9 +14,9 @@ export interface FreedGroup {
 }
 
 /**
- * Lets a guest go on whose I/O, or whose processors, a dead manager has left held: forward where the commit record of that
+ * Lets a guest go on whose I/O, processors or file systems a dead manager has left held: forward where the commit record of that
  * swap is written, back where it is not. The first thing that whoever takes over does; the steps do the rest.
- * @throws FerryError QMP_COMMAND, QMP_INTERRUPTED
+ * @throws FerryError QMP_COMMAND, QMP_INTERRUPTED, GUEST_NOT_THAWED
  */
 export async function freeGuest(run: Run): Promise<FreedGroup | undefined> {
   const { vm, journal, plan } = run;
@@ -38,6 +39,8 @@ export async function freeGuest(run: Run): Promise<FreedGroup | undefined> {
     freed = { kind, side: kind === 'fold' || (kind === 'pivot' && committed) ? 'target' : 'source' };
   }
   await wakeVm(run);
+  // Its agent answers only while the processors run.
+  await thawGuest(run);
   await letGuestGo(run);
   return freed;
 }

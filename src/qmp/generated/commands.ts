@@ -54,6 +54,7 @@ export interface GeneratedCommands {
   'object-add': { arguments: ObjectOptions; returns: Empty };
   'object-del': { arguments: ObjectDelArguments; returns: Empty };
   'chardev-add': { arguments: ChardevAddArguments; returns: ChardevReturn };
+  'query-chardev': { arguments: Empty; returns: readonly QueryChardev[] };
   'stop': { arguments: Empty; returns: Empty };
   'cont': { arguments: Empty; returns: Empty };
   'system_powerdown': { arguments: Empty; returns: Empty };
@@ -2448,6 +2449,12 @@ export interface QomListArguments {
 
 export interface QueryBlockstatsArguments {
   readonly 'query-nodes'?: boolean | undefined;
+}
+
+export interface QueryChardev {
+  readonly label: string;
+  readonly filename: string;
+  readonly 'frontend-open': boolean;
 }
 
 export interface QueryCommandLineOptionsArguments {

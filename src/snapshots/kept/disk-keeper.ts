@@ -18,7 +18,16 @@ import { alignDiskOnly, checkDiskOnly, overlayFiles } from './disk-request.ts';
 import { type Settlement, settleDiskSnapshot } from './disk-settlement.ts';
 import { describeDomain } from './domain-description.ts';
 import type { KeeperDeps } from './mirror-keeper.ts';
+import { checkAgent } from './guest-agent.ts';
 import { checkNames, checkPrepared, type OverlayFile } from './overlay-file.ts';
+
+/** What is tried. */
+interface Attempt {
+  readonly id: string;
+  readonly plan: DiskSnapshotPlan;
+  /** The guest's file systems are frozen meanwhile. */
+  readonly quiesce: boolean;
+}
 
 /** Snapshots without mirrors of a VM that is driven over QMP: a new active image for each disk, all at one instant. */
 export class DiskKeeper {
@@ -43,6 +52,8 @@ export class DiskKeeper {
     const files = overlayFiles(aligned, description);
     const prepared = flags.includes('REUSE_EXT');
     await checkFiles(files, prepared);
+    const quiesce = flags.includes('QUIESCE');
+    if (quiesce) await checkAgent(vm);
     const id = migrationId();
     const disks = planOverlays(id, await survey(vm, files), files);
     const plan: DiskSnapshotPlan = {
@@ -57,7 +68,7 @@ export class DiskKeeper {
     if (claimed === undefined) throw ferryError('SNAPSHOT_UNFINISHED', { vm: owner.name, snapshot: name });
     const { process, address, host } = vm.identity;
     journal.addSnapshotIntent({ id, name, vm: { ...owner, process, address, host }, plan });
-    const failure = await attempt(vm, journal, id, plan);
+    const failure = await this.#attempt(vm, journal, { id, plan, quiesce });
     const settled = await this.#settled(journal, vm, id);
     if (settled.outcome === 'taken') return this.#tellTaken(plan);
     const left = settled.left.length === 0 ? 'nothing is left of it' : `this stays: ${settled.left.join(', ')}`;
@@ -114,9 +125,44 @@ export class DiskKeeper {
     try {
       return await settleDiskSnapshot({ journal, owner, vm: (await vm.hasEnded()) ? undefined : vm }, intent);
     } catch (error) {
-      if (isFerryError(error, 'SNAPSHOT_IN_DOUBT')) throw error;
+      if (isFerryError(error, 'SNAPSHOT_IN_DOUBT', 'GUEST_NOT_THAWED')) throw error;
       const fields = { snapshot: intent.name, vm: owner.name, reason: messageOf(error) };
       throw ferryError('SNAPSHOT_IN_DOUBT', fields, { cause: error });
+    }
+  }
+
+  /** Makes the files and has QEMU take them. @returns what went wrong, if something did: the VM is looked at in any case */
+  async #attempt(vm: VirtualMachine, journal: Journal, { id, plan, quiesce }: Attempt): Promise<unknown> {
+    try {
+      const made = plan.prepared ? plan : await makeOverlays(journal, id, plan);
+      // QEMU flushes the images when it makes them read-only, while the guest waits.
+      await Promise.all(plan.disks.map(({ active }) => syncFile(active)));
+      await (quiesce ? this.#takeFrozen(vm, journal, id, made) : vm.snapshot(plan.disks));
+      return undefined;
+    } catch (error) {
+      const disks = plan.disks.filter((each) => isAbout(error, each));
+      const named = (disks.length > 0 ? disks : plan.disks).map(({ disk }) => `'${disk}'`).join(', ');
+      return new Error(`disk ${named}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** The journal has that the guest may be frozen before it is, and until it is thawed: whoever finds that thaws it. */
+  async #takeFrozen(vm: VirtualMachine, journal: Journal, id: string, plan: DiskSnapshotPlan): Promise<void> {
+    const { clock, onEvent } = this.#deps;
+    let since: number | undefined;
+    const beforeFreeze = (): void => {
+      journal.updateSnapshotIntent(id, { ...plan, frozen: true } satisfies DiskSnapshotPlan);
+      since = clock.monotonic();
+    };
+    try {
+      await vm.snapshot(plan.disks, beforeFreeze);
+    } finally {
+      if (since !== undefined) {
+        await vm.thaw();
+        const ms = clock.monotonic() - since;
+        journal.updateSnapshotIntent(id, plan);
+        onEvent?.({ type: 'frozen', ms });
+      }
     }
   }
 
@@ -130,8 +176,9 @@ export class DiskKeeper {
     this.#warn(`the guest goes on with ${names}: from its next start on the VM has to be started from there`);
   }
 
-  #tellSettled({ name, outcome, startFrom, left }: Settlement): void {
+  #tellSettled({ name, outcome, startFrom, left, thawed }: Settlement): void {
     const taken = outcome === 'taken';
+    if (thawed) this.#warn('the file systems of the guest were frozen since somebody died; they are thawed');
     const start = startFrom.length === 0 ? '' : `; the VM has to be started from ${startFrom.join(', ')}`;
     this.#warn(`whoever took the snapshot '${name}' died: it was ${taken ? 'taken' : 'not taken'}${start}`);
     if (left.length > 0) this.#warn(`nothing needs these files of it, but they stay: ${left.join(', ')}`);
@@ -170,22 +217,8 @@ async function survey(vm: VirtualMachine, files: readonly OverlayFile[]): Return
   return found;
 }
 
-/** Makes the files and has QEMU take them. @returns what went wrong, if something did: the VM is looked at in any case */
-async function attempt(vm: VirtualMachine, journal: Journal, id: string, plan: DiskSnapshotPlan): Promise<unknown> {
-  try {
-    if (!plan.prepared) await makeOverlays(journal, id, plan);
-    // QEMU flushes the images when it makes them read-only, while the guest waits.
-    await Promise.all(plan.disks.map(({ active }) => syncFile(active)));
-    await vm.snapshot(plan.disks);
-    return undefined;
-  } catch (error) {
-    const disks = plan.disks.filter((each) => isAbout(error, each));
-    const named = (disks.length > 0 ? disks : plan.disks).map(({ disk }) => `'${disk}'`).join(', ');
-    return new Error(`disk ${named}: ${messageOf(error)}`, { cause: error });
-  }
-}
-
-async function makeOverlays(journal: Journal, id: string, plan: DiskSnapshotPlan): Promise<void> {
+/** @returns the plan with which file each is; the same is in the journal */
+async function makeOverlays(journal: Journal, id: string, plan: DiskSnapshotPlan): Promise<DiskSnapshotPlan> {
   const disks = [...plan.disks];
   for (const [index, each] of plan.disks.entries()) {
     const { path, size, owner, backing } = each;
@@ -194,6 +227,7 @@ async function makeOverlays(journal: Journal, id: string, plan: DiskSnapshotPlan
     disks[index] = { ...each, ...(made && { made }) };
     journal.updateSnapshotIntent(id, { ...plan, disks });
   }
+  return { ...plan, disks };
 }
 
 /** QEMU and the file system name the file or the node. */

@@ -26,6 +26,8 @@ export interface DiskSnapshotPlan {
   /** The user has prepared the files: they are neither made nor removed. */
   readonly prepared: boolean;
   readonly disks: readonly PlannedOverlay[];
+  /** The guest's file systems may be frozen for it: they are about to be, or are. */
+  readonly frozen?: true;
   /** It was found not to be taken, and its files are being removed. */
   readonly notTaken?: true;
 }

@@ -14,12 +14,12 @@ function unfit(text: string): SnapshotError {
   return refusal('VIR_ERR_CONFIG_UNSUPPORTED', text);
 }
 
-/** What can be taken over QMP: the disks, without the guest's help. @throws SnapshotError VIR_ERR_OPERATION_UNSUPPORTED */
+/** What can be taken over QMP: the disks. @throws SnapshotError VIR_ERR_OPERATION_UNSUPPORTED */
 export function checkDiskOnly({ memory }: Snapshot, flags: readonly CreateFlag[]): void {
   if (!flags.includes('DISK_ONLY') || (memory !== undefined && memory.location !== 'no')) {
     throw unsupported('over QMP a snapshot is of the disks only: give --disk-only, and no memory');
   }
-  for (const flag of ['QUIESCE', 'HALT', 'LIVE'] as const) {
+  for (const flag of ['HALT', 'LIVE'] as const) {
     if (flags.includes(flag)) throw unsupported(`${flag} does not go with a snapshot over QMP`);
   }
 }

@@ -16,6 +16,8 @@ export interface Settlement {
   readonly startFrom: readonly string[];
   /** Files that nothing needs and that blockferry does not remove, and why. */
   readonly left: readonly string[];
+  /** The guest's file systems were found frozen for it, perhaps, and are thawed. */
+  readonly thawed: boolean;
 }
 
 export interface SettlementDeps {
@@ -28,15 +30,21 @@ export interface SettlementDeps {
 /**
  * Finds out whether an intended snapshot was taken, by looking at the VM and at the files, never by what was answered. One that
  * was is recorded; of one that was not nothing is left. Only for who owns it; may be called again wherever it was interrupted.
- * @throws FerryError SNAPSHOT_IN_DOUBT; what the VM and the journal throw. The intent stands then
+ * @throws FerryError SNAPSHOT_IN_DOUBT, GUEST_NOT_THAWED; what the VM and the journal throw. The intent stands then
  */
 export async function settleDiskSnapshot(
   { journal, owner, vm }: SettlementDeps,
   intent: SnapshotIntent,
 ): Promise<Settlement> {
   const { id, name } = intent;
-  const plan = intent.plan as DiskSnapshotPlan;
   const sameProcess = vm?.identity.process === intent.vm.process;
+  const { frozen, ...plan } = intent.plan as DiskSnapshotPlan;
+  // The guest of another QEMU was never frozen for it.
+  const thawed = vm !== undefined && sameProcess && frozen === true;
+  if (thawed) {
+    await vm.thaw();
+    journal.updateSnapshotIntent(id, plan satisfies DiskSnapshotPlan);
+  }
   const inChain = vm === undefined ? new Set<string>() : await disksInChain(vm, plan, sameProcess);
   // A file that QEMU has opened, and not put anywhere, would count as one in use.
   if (vm && sameProcess && inChain.size === 0) await vm.closeNodes(plan.disks.map(({ node }) => node));
@@ -52,7 +60,7 @@ export async function settleDiskSnapshot(
       reason: reason ?? 'its files do not tell',
     });
   }
-  const left = verdict === 'taken' || plan.prepared ? [] : await removeMade(journal, intent, files);
+  const left = verdict === 'taken' || plan.prepared ? [] : await removeMade(journal, { ...intent, plan }, files);
   journal.transaction(() => {
     if (verdict === 'taken' && plan.metadata) {
       const snapshot = storedSnapshot(plan.xml);
@@ -61,7 +69,7 @@ export async function settleDiskSnapshot(
     journal.endSnapshotIntent(id);
   });
   const startFrom = verdict === 'taken' && inChain.size === 0 ? plan.disks.map(({ path }) => path) : [];
-  return { name, outcome: verdict, startFrom, left };
+  return { name, outcome: verdict, startFrom, left, thawed };
 }
 
 /** Also one that was not taken waits for who has a file of it open: that is nobody's but a program's that makes it. */

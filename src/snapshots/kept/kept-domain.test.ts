@@ -84,8 +84,8 @@ describe('snapshots that blockferry keeps', () => {
       [['snapshot-revert', 'web', 's1'], 'Operation not supported: a running VM cannot be brought back'],
       [['snapshot-create-as', 'web', 's2'], 'Operation not supported: over QMP a snapshot is of the disks only'],
       [
-        ['snapshot-create-as', 'web', 's2', '--disk-only', '--quiesce'],
-        'Operation not supported: QUIESCE does not go with a snapshot over QMP',
+        ['snapshot-create-as', 'web', 's2', '--disk-only', '--live'],
+        'Operation not supported: LIVE does not go with a snapshot over QMP',
       ],
       [
         ['snapshot-create-as', 'web', 's2', '--memspec', '/m'],

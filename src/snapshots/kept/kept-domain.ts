@@ -57,7 +57,7 @@ export class KeptDomain implements SnapshotDomain {
     const snapshot = parseMirrored(xml, flags);
     const name = snapshot.name ?? '';
     checkName(name);
-    await this.#disks.settle();
+    await this.#settle();
     using journal = this.#deps.openJournal('change');
     this.#mirrors.refuseWhile(keptSnapshots(journal, this.#deps.owner).standing);
     const [beingTaken] = journal.snapshotIntents(this.#deps.owner);
@@ -114,7 +114,7 @@ export class KeptDomain implements SnapshotDomain {
   }
 
   async delete(name: string, flags: readonly DeleteFlag[]): Promise<void> {
-    await this.#disks.settle();
+    await this.#settle();
     using journal = this.#deps.openJournal('change');
     const { list, standing } = keptSnapshots(journal, this.#deps.owner);
     findSnapshot(list, name);
@@ -136,13 +136,14 @@ export class KeptDomain implements SnapshotDomain {
     throw refusal('VIR_ERR_OPERATION_UNSUPPORTED', text);
   }
 
+  async #settle(): Promise<void> {
+    await this.#mirrors.thaw();
+    await this.#disks.settle();
+  }
+
   async #look(): Promise<KeptSnapshots> {
     const { owner, openJournal } = this.#deps;
-    {
-      using journal = openJournal('look');
-      if (journal.snapshotIntents(owner).length === 0) return keptSnapshots(journal, owner);
-    }
-    await this.#disks.settle();
+    await this.#settle();
     using journal = openJournal('look');
     return keptSnapshots(journal, owner);
   }

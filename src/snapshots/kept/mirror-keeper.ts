@@ -1,11 +1,19 @@
 import { type Clock, isFerryError } from '../../base/index.ts';
 import { formatSnapshot, pathOf, type Snapshot } from '../../domainsnapshot/index.ts';
 import type { Journal, SnapshotOwner } from '../../journal/index.ts';
-import { type MigrationDeps, type MigrationEvent, type OfflineDeps, recoverOffline } from '../../migration/index.ts';
+import {
+  mayBeFrozen,
+  Migration,
+  type MigrationDeps,
+  type MigrationEvent,
+  type OfflineDeps,
+  recoverOffline,
+} from '../../migration/index.ts';
 import type { Inventory, VirtualMachine } from '../../vm/index.ts';
 import type { CreateFlag, DeleteFlag, MirrorState } from '../snapshot-driver.ts';
 import { refusal } from '../snapshot-error.ts';
 import { describeDomain, type DomainDescription } from './domain-description.ts';
+import { checkAgent } from './guest-agent.ts';
 import { standingOf, type Standing } from './kept-list.ts';
 import { alignMirrored, checkMirrored, mirrorFiles } from './mirror-request.ts';
 import { type DiskMirrors, diskMirrors, mirrorState } from './mirror-state.ts';
@@ -54,6 +62,29 @@ export class MirrorKeeper {
     return standingOf(journal, this.#deps.owner);
   }
 
+  /** Thaws a guest that may be frozen since whoever took the snapshot died. What comes of it is told as an event. */
+  async thaw(): Promise<void> {
+    const { clock, onEvent, openJournal } = this.#deps;
+    const frozen = this.#frozen();
+    if (frozen === undefined) return;
+    // Whoever is taking it has the VM's monitor.
+    await using vm = await this.#connectToLook(frozen);
+    if (vm === undefined) return;
+    using journal = openJournal('change');
+    try {
+      await using _ = await Migration.takeOver(frozen.row.id, { vm, journal, clock, ...(onEvent && { onEvent }) });
+    } catch (error) {
+      // It is being taken, or its QEMU is gone, and with that what was frozen.
+      if (!isFerryError(error, 'MIGRATION_OWNED', 'MIGRATION_FINISHED', 'VM_REPLACED')) throw error;
+    }
+  }
+
+  #frozen(): Standing | undefined {
+    using journal = this.#deps.openJournal('look');
+    const standing = standingOf(journal, this.#deps.owner);
+    return standing && mayBeFrozen(journal, standing.row.id) ? standing : undefined;
+  }
+
   /** @throws SnapshotError VIR_ERR_OPERATION_INVALID while one stands */
   refuseWhile(standing: Standing | undefined): void {
     if (standing === undefined) return;
@@ -80,12 +111,15 @@ export class MirrorKeeper {
     const inventory = await vm.inventory();
     const description = (await kept.describe?.(inventory)) ?? describeDomain(inventory);
     const aligned = alignMirrored(snapshot, description);
+    const quiesce = flags.includes('QUIESCE');
+    if (quiesce) await checkAgent(vm);
     await beginMirrored(
       { vm, journal, clock, ...(onEvent ? { onEvent } : {}) },
       {
         name: snapshot.name ?? '',
         xml: formatSnapshot(aligned, { flags: ['SECURE'] }),
         prepared: flags.includes('REUSE_EXT'),
+        ...(quiesce && { quiesce }),
       },
       mirrorFiles(aligned, description),
     );

@@ -36,7 +36,7 @@ export function checkMirrored(snapshot: Snapshot, flags: readonly CreateFlag[]):
   if (!flags.includes('DISK_ONLY') || snapshot.memory?.location === 'external') {
     throw unsupported('a mirrored snapshot is of the disks only: give --disk-only, and no memory');
   }
-  for (const flag of ['QUIESCE', 'HALT', 'LIVE', 'NO_METADATA'] as const) {
+  for (const flag of ['HALT', 'LIVE', 'NO_METADATA'] as const) {
     if (flags.includes(flag)) throw unsupported(`${flag} does not go with a mirrored snapshot`);
   }
 }

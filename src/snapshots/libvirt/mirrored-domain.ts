@@ -45,6 +45,7 @@ export class MirroredDomain implements SnapshotDomain {
   }
 
   async create(xml: string, flags: readonly CreateFlag[]): Promise<string> {
+    await this.#mirrors.thaw();
     this.#mirrors.refuseWhile(this.#mirrors.standing());
     if (flags.includes('REDEFINE') || !asksForMirrors(xml)) return await this.#domain.create(xml, flags);
     checkFlags(flags);
@@ -60,6 +61,7 @@ export class MirroredDomain implements SnapshotDomain {
   }
 
   async list(flags: readonly ListFlag[], from?: string): Promise<readonly string[]> {
+    await this.#mirrors.thaw();
     const standing = this.#mirrors.standing();
     if (standing === undefined) return await this.#domain.list(flags, from);
     if (from === standing.name) return [];
@@ -108,6 +110,7 @@ export class MirroredDomain implements SnapshotDomain {
   }
 
   async delete(name: string, flags: readonly DeleteFlag[]): Promise<void> {
+    await this.#mirrors.thaw();
     const standing = this.#mirrors.standing();
     if (standing?.name === name) {
       using journal = this.#openJournal('change');

@@ -105,10 +105,12 @@ async function jobState(
 export async function snapshotDisks(
   { client, dom }: Domain,
   overlays: readonly { readonly disk: string; readonly path: string }[],
+  beforeFreeze?: () => void,
 ): Promise<void> {
   const { disks } = await describe(client, dom);
-  const { DISK_ONLY, REUSE_EXT, NO_METADATA, ATOMIC } = SNAPSHOT_CREATE;
-  const flags = DISK_ONLY | REUSE_EXT | NO_METADATA | ATOMIC;
+  const { DISK_ONLY, REUSE_EXT, NO_METADATA, ATOMIC, QUIESCE } = SNAPSHOT_CREATE;
+  beforeFreeze?.();
+  const flags = DISK_ONLY | REUSE_EXT | NO_METADATA | ATOMIC | (beforeFreeze ? QUIESCE : 0);
   await client.call('DOMAIN_SNAPSHOT_CREATE_XML', { dom, xml_desc: snapshotXml(overlays, disks), flags });
 }
 

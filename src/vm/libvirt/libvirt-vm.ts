@@ -24,6 +24,7 @@ import {
 import { diskLimits } from './disk-limits.ts';
 import { diskOf, filesOf } from './domain-xml.ts';
 import { domainOf } from './find-domain.ts';
+import { checkAgent, thawGuest } from './guest-agent.ts';
 import { formatJobName, type JobName, parseJobName } from './job-name.ts';
 import { cannotEnter, domainIdentity, realReach, refuseForgotten } from './qemu-process.ts';
 import type { DomainReach, Libvirtd } from './reach.ts';
@@ -143,8 +144,18 @@ export class LibvirtVm implements VirtualMachine {
     return false;
   }
 
-  async snapshot(overlays: readonly OverlayNode[]): Promise<void> {
-    await snapshotDisks(await this.#domain(), overlays);
+  async canFreeze(): Promise<void> {
+    await checkAgent(await this.#domain(), this.identity);
+  }
+
+  /** libvirt itself freezes and thaws: so the guest is thawed also when whoever asked for it dies meanwhile. */
+  async snapshot(overlays: readonly OverlayNode[], beforeFreeze?: () => void): Promise<void> {
+    if (beforeFreeze !== undefined) await this.canFreeze();
+    await snapshotDisks(await this.#domain(), overlays, beforeFreeze);
+  }
+
+  async thaw(): Promise<void> {
+    await thawGuest(async () => await this.#domain(), this.identity);
   }
 
   /** In background mode, always; see above. */

@@ -21,6 +21,7 @@ import {
   settleJobs,
 } from './block-jobs.ts';
 import { diskId } from './disks.ts';
+import { GuestAgent } from './guest-agent.ts';
 import type { DialledMonitor, Monitor } from './monitor.ts';
 import { type HostFacts, readInventory } from './read-inventory.ts';
 import {
@@ -41,6 +42,7 @@ export class QemuVm implements VirtualMachine {
   readonly #host: HostFacts;
   readonly #clock: Clock;
   readonly #dial: () => Promise<DialledMonitor>;
+  readonly #agent: GuestAgent;
   #qmp: Monitor;
 
   private constructor({ qmp, host }: DialledMonitor, dial: () => Promise<DialledMonitor>, clock: Clock) {
@@ -49,6 +51,9 @@ export class QemuVm implements VirtualMachine {
     this.#host = host;
     this.#clock = clock;
     this.identity = host.identity;
+    const { absolute, identity } = host;
+    const monitor = async (): Promise<Monitor> => await this.#monitor();
+    this.#agent = new GuestAgent({ vm: identity.name, clock, monitor, absolute });
   }
 
   /**
@@ -66,6 +71,7 @@ export class QemuVm implements VirtualMachine {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#agent[Symbol.dispose]();
     await this.#qmp[Symbol.asyncDispose]();
   }
 
@@ -114,14 +120,27 @@ export class QemuVm implements VirtualMachine {
     return node !== undefined && node.backing_file_depth > 0;
   }
 
-  async snapshot(overlays: readonly OverlayNode[]): Promise<void> {
+  async canFreeze(): Promise<void> {
+    await this.#agent.check();
+  }
+
+  async snapshot(overlays: readonly OverlayNode[], beforeFreeze?: () => void): Promise<void> {
     const qmp = await this.#monitor();
     for (const overlay of overlays) await qmp.execute('blockdev-add', overlayOptions(overlay));
+    if (beforeFreeze !== undefined) {
+      await this.#agent.check();
+      beforeFreeze();
+      await this.#agent.freeze();
+    }
     await qmp.execute('transaction', {
       actions: overlays.map(({ base, node }) => {
         return { type: 'blockdev-snapshot' as const, data: { node: base, overlay: node } };
       }),
     });
+  }
+
+  async thaw(): Promise<void> {
+    await this.#agent.thaw();
   }
 
   async startMirrors(

@@ -1,0 +1,43 @@
+import { ferryError, isFerryError } from '../../base/index.ts';
+import { ERR, isLibvirtError } from '../../libvirt/index.ts';
+import type { VmIdentity } from '../inventory.ts';
+import type { Domain } from './block-jobs.ts';
+
+/**
+ * Looks whether the agent in the guest of a domain answers, by asking it for the time: libvirt has no call that asks whether the file
+ * systems are frozen, but an agent that has frozen them answers to little else.
+ * @throws FerryError AGENT_MISSING, AGENT_UNRESPONSIVE, GUEST_FROZEN
+ */
+export async function checkAgent({ client, dom }: Domain, identity: VmIdentity): Promise<void> {
+  const { name: vm } = identity;
+  try {
+    await client.call('DOMAIN_GET_TIME', { dom });
+  } catch (error) {
+    if (!isLibvirtError(error)) throw error;
+    const reason = String(error.fields['message']);
+    if (isLibvirtError(error, ERR.ARGUMENT_UNSUPPORTED)) throw ferryError('AGENT_MISSING', { vm }, { cause: error });
+    if (isLibvirtError(error, ERR.AGENT_UNRESPONSIVE, ERR.OPERATION_INVALID)) {
+      throw ferryError('AGENT_UNRESPONSIVE', { vm, reason }, { cause: error });
+    }
+    // An agent that is not allowed to tell the time may freeze all the same.
+    if (!/\bfrozen\b/.test(reason)) return;
+    throw ferryError('GUEST_FROZEN', { vm, command: byHand(identity) }, { cause: error });
+  }
+}
+
+/** Thaws the file systems, by libvirt's own call; those that are not frozen are no error. @throws FerryError GUEST_NOT_THAWED */
+export async function thawGuest(domain: () => Promise<Domain>, identity: VmIdentity): Promise<void> {
+  try {
+    const { client, dom } = await domain();
+    await client.call('DOMAIN_FSTHAW', { dom, mountpoints: [] });
+  } catch (error) {
+    if (!isFerryError(error)) throw error;
+    const fields = { vm: identity.name, reason: error.message, command: byHand(identity) };
+    throw ferryError('GUEST_NOT_THAWED', fields, { cause: error });
+  }
+}
+
+function byHand({ name, address }: VmIdentity): string {
+  const [uri, vm] = [address, name].map((text) => `'${text.replaceAll("'", String.raw`'\''`)}'`);
+  return `virsh -c ${uri} domfsthaw ${vm}`;
+}
