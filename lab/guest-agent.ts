@@ -13,7 +13,7 @@ const PORT = 'org.qemu.guest_agent.0';
 const MiB = 2 ** 20;
 
 /** The sizes of the disks of `filesystemDisks`, as `warm` takes them. */
-export const FILESYSTEM_DISK_SIZES: readonly number[] = [16 * MiB, 16 * MiB];
+export const FILESYSTEM_DISK_SIZES: readonly number[] = [32 * MiB, 32 * MiB];
 
 /** Where a guest with an agent has its file system. */
 export const GUEST_FOLDER = '/data';
@@ -56,6 +56,21 @@ export async function mountFilesystem(vm: LabVm): Promise<void> {
   );
 }
 
+/** In libvirt's XML, the port for the agent. */
+export const AGENT_CHANNEL: string = `<channel type='unix'><target type='virtio' name='${PORT}'/></channel>`;
+
+/** What the agent runs before it freezes, and after it thaws: it stays in it while a file of this guest asks for that. */
+const HOOK: string = String.raw`#!/bin/sh\ntouch /run/in-$1\nwhile [ -e /run/hold-$1 ]; do /bin/usleep 5000; done\n`;
+
+/** Has the next freeze of the guest's file systems begin, and not get on, until `release`. */
+export async function holdFreeze(vm: LabVm): Promise<{ begun(): Promise<void>; release(): Promise<void> }> {
+  await must(vm, 'rm -f /run/in-freeze && touch /run/hold-freeze');
+  return {
+    begun: async () => void (await must(vm, 'until [ -e /run/in-freeze ]; do usleep 5000; done')),
+    release: async () => void (await must(vm, 'rm /run/hold-freeze')),
+  };
+}
+
 /** Starts QEMU's guest agent in a guest that has a port for it; resolves when it has opened that. */
 export async function startGuestAgent(vm: LabVm): Promise<void> {
   await vm.booted();
@@ -64,7 +79,8 @@ export async function startGuestAgent(vm: LabVm): Promise<void> {
     vm,
     `until p=$(grep -lx ${PORT} /sys/class/virtio-ports/*/name); do usleep 5000; done; p=\${p%/name}; echo -n /dev/\${p##*/}`,
   );
-  const options = `-m virtio-serial -p ${port} -t /run -f /run/agent.pid -l /run/agent.log`;
+  await must(vm, `printf '${HOOK}' > /run/hook && chmod +x /run/hook`);
+  const options = `-m virtio-serial -p ${port} -t /run -f /run/agent.pid -l /run/agent.log -F/run/hook`;
   await must(vm, `LD_LIBRARY_PATH=/agent /agent/qemu-ga ${options} -d`);
 }
 

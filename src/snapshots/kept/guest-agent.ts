@@ -12,12 +12,12 @@ export async function checkAgent(vm: VirtualMachine): Promise<void> {
     await vm.canFreeze();
   } catch (error) {
     if (!isFerryError(error)) throw error;
-    const { code, message } = error;
+    const { code, message, fields } = error;
     const cause = { cause: error };
     if (code === 'AGENT_MISSING') {
       throw refusal('VIR_ERR_ARGUMENT_UNSUPPORTED', 'QEMU guest agent is not configured', cause);
     }
-    if (code === 'AGENT_UNRESPONSIVE') throw refusal('VIR_ERR_AGENT_UNRESPONSIVE', message, cause);
+    if (code === 'AGENT_UNRESPONSIVE') throw refusal('VIR_ERR_AGENT_UNRESPONSIVE', String(fields['reason']), cause);
     if (code === 'GUEST_FROZEN' || code === 'AGENT_REFUSED') throw refusal('VIR_ERR_OPERATION_INVALID', message, cause);
     throw error;
   }

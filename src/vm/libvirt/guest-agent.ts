@@ -1,20 +1,26 @@
-import { ferryError, isFerryError } from '../../base/index.ts';
+import { type Clock, ferryError, isFerryError, messageOf } from '../../base/index.ts';
 import { ERR, isLibvirtError } from '../../libvirt/index.ts';
 import type { VmIdentity } from '../inventory.ts';
 import type { Domain } from './block-jobs.ts';
+
+/** libvirt itself waits without a limit for an agent that has answered once. */
+const ANSWERS_WITHIN_MS = 10_000;
+const SILENT = `it has said nothing for ${ANSWERS_WITHIN_MS / 1000} s`;
 
 /**
  * Looks whether the agent in the guest of a domain answers, by asking it for the time: libvirt has no call that asks whether the file
  * systems are frozen, but an agent that has frozen them answers to little else.
  * @throws FerryError AGENT_MISSING, AGENT_UNRESPONSIVE, GUEST_FROZEN
  */
-export async function checkAgent({ client, dom }: Domain, identity: VmIdentity): Promise<void> {
+export async function checkAgent({ client, dom }: Domain, identity: VmIdentity, clock: Clock): Promise<void> {
   const { name: vm } = identity;
+  const limit = clock.timeout(ANSWERS_WITHIN_MS);
   try {
-    await client.call('DOMAIN_GET_TIME', { dom });
+    await client.call('DOMAIN_GET_TIME', { dom }, { signal: limit });
   } catch (error) {
+    if (limit.aborted) throw ferryError('AGENT_UNRESPONSIVE', { vm, reason: SILENT }, { cause: error });
     if (!isLibvirtError(error)) throw error;
-    const reason = String(error.fields['message']);
+    const reason = String(error.fields['message']).replace(/^Guest agent is not responding: /, '');
     if (isLibvirtError(error, ERR.ARGUMENT_UNSUPPORTED)) throw ferryError('AGENT_MISSING', { vm }, { cause: error });
     if (isLibvirtError(error, ERR.AGENT_UNRESPONSIVE, ERR.OPERATION_INVALID)) {
       throw ferryError('AGENT_UNRESPONSIVE', { vm, reason }, { cause: error });
@@ -25,14 +31,19 @@ export async function checkAgent({ client, dom }: Domain, identity: VmIdentity):
   }
 }
 
-/** Thaws the file systems, by libvirt's own call; those that are not frozen are no error. @throws FerryError GUEST_NOT_THAWED */
-export async function thawGuest(domain: () => Promise<Domain>, identity: VmIdentity): Promise<void> {
+/**
+ * Thaws the file systems, by libvirt's own call; those that are not frozen are no error. An agent that does not answer in time has
+ * been told all the same.
+ * @throws FerryError GUEST_NOT_THAWED
+ */
+export async function thawGuest({ client, dom }: Domain, identity: VmIdentity, clock: Clock): Promise<void> {
+  const limit = clock.timeout(ANSWERS_WITHIN_MS);
   try {
-    const { client, dom } = await domain();
-    await client.call('DOMAIN_FSTHAW', { dom, mountpoints: [] });
+    await client.call('DOMAIN_FSTHAW', { dom, mountpoints: [] }, { signal: limit });
   } catch (error) {
-    if (!isFerryError(error)) throw error;
-    const fields = { vm: identity.name, reason: error.message, command: byHand(identity) };
+    if (!limit.aborted && !isFerryError(error)) throw error;
+    const reason = limit.aborted ? SILENT : messageOf(error);
+    const fields = { vm: identity.name, reason, command: byHand(identity) };
     throw ferryError('GUEST_NOT_THAWED', fields, { cause: error });
   }
 }

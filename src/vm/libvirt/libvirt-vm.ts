@@ -145,7 +145,7 @@ export class LibvirtVm implements VirtualMachine {
   }
 
   async canFreeze(): Promise<void> {
-    await checkAgent(await this.#domain(), this.identity);
+    await checkAgent(await this.#domain(), this.identity, this.#clock);
   }
 
   /** libvirt itself freezes and thaws: so the guest is thawed also when whoever asked for it dies meanwhile. */
@@ -155,7 +155,7 @@ export class LibvirtVm implements VirtualMachine {
   }
 
   async thaw(): Promise<void> {
-    await thawGuest(async () => await this.#domain(), this.identity);
+    await thawGuest(await this.#domain(), this.identity, this.#clock);
   }
 
   /** In background mode, always; see above. */

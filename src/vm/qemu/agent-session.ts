@@ -57,7 +57,7 @@ export class AgentSession implements Disposable {
 
   /**
    * The same for an agent that may be busy with a command that was sent before, whose answer nobody waits for: it does this one
-   * next, whether or not that is still waited for then.
+   * next. While nobody is connected an agent stands still at its answer, so that one that is left does it when somebody comes.
    */
   async executeNext(command: string, limit: AbortSignal): Promise<AgentAnswer> {
     const id = this.#sync();

@@ -72,13 +72,15 @@ export class GuestAgent implements Disposable {
    * @throws FerryError GUEST_NOT_THAWED
    */
   async thaw(): Promise<number> {
-    const limit = this.#deps.clock.timeout(ANSWERS_WITHIN_MS);
+    // One that may still be busy with the freeze is given the time for that once more.
+    const withinMs = this.#session === undefined ? ANSWERS_WITHIN_MS : FREEZES_WITHIN_MS;
+    const limit = this.#deps.clock.timeout(withinMs);
     try {
       const session = await this.#connected(limit);
       return Number(this.#returned('guest-fsfreeze-thaw', await session.executeNext('guest-fsfreeze-thaw', limit)));
     } catch (error) {
       const { vm } = this.#deps;
-      const cause = limit.aborted ? this.#silent(ANSWERS_WITHIN_MS) : error;
+      const cause = limit.aborted ? this.#silent(withinMs) : error;
       const reason = isFerryError(cause) ? cause.message : messageOf(cause);
       throw ferryError('GUEST_NOT_THAWED', { vm, reason, command: await this.#byHand() }, { cause });
     } finally {
@@ -105,7 +107,7 @@ export class GuestAgent implements Disposable {
     if (this.#session !== undefined) return this.#session;
     const { vm } = this.#deps;
     const { path, open, taken } = await this.#port();
-    if (!open) throw ferryError('AGENT_UNRESPONSIVE', { vm, reason: 'it does not run in the guest' });
+    if (!open) throw ferryError('AGENT_UNRESPONSIVE', { vm, reason: 'QEMU guest agent is not connected' });
     if (taken) throw ferryError('AGENT_UNRESPONSIVE', { vm, reason: `somebody else is connected to ${path}` });
     try {
       this.#session = await AgentSession.open(path, vm, limit);
