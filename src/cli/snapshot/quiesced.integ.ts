@@ -57,9 +57,9 @@ const create = (name: string, ...more: readonly string[]): readonly string[] => 
   ...more,
 ];
 
-/** The guest writes a file and does not sync it. */
+/** The guest writes a new file and does not sync it. Names of files are synced every five seconds. */
 async function write({ vm }: Place, text: string): Promise<void> {
-  expect(await vm.shell(`echo ${text} > ${GUEST_FOLDER}/${text}`)).toMatchObject({ status: 0 });
+  expect(await vm.shell(`echo ${text} > ${GUEST_FOLDER}/$$`)).toMatchObject({ status: 0 });
 }
 
 async function holds(image: string, text: string): Promise<boolean> {
@@ -272,7 +272,7 @@ test('libvirt freezes and thaws for a mirrored snapshot, whoever of the two dies
     await Blockferry.run('snapshot-delete', 'VM', 'm', '--mirror-abort', ...options);
   const recover = async (): Promise<Ended> => await Blockferry.run('recover', '--state-dir', state);
   const write = async (text: string): Promise<void> => {
-    expect(await vm.shell(`echo ${text} > ${GUEST_FOLDER}/${text}`)).toMatchObject({ status: 0 });
+    expect(await vm.shell(`echo ${text} > ${GUEST_FOLDER}/$$`)).toMatchObject({ status: 0 });
   };
 
   const refused = await start().ended;
