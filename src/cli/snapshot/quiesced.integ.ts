@@ -227,8 +227,8 @@ test('a mirrored snapshot is quiesced as well, and its guest is thawed whenever 
   expect(taken.stderr).toMatch(/^blockferry: guest's file systems frozen \d+\.\d ms$/m);
   expect(await holds(join(source, 'data.raw'), 'unsynced-1')).toBe(true);
   await write(here, 'goes-on');
-  const abort = async (): Promise<Ended> => await blockferry('snapshot-delete', vm.name, 'm', '--mirror-abort');
-  expect(await abort()).toMatchObject({ status: 0 });
+  const abort = async (): Promise<KeptOutcome> => await command(here, 'snapshot-delete', 'm', '--mirror-abort');
+  expect(await abort()).toMatchObject({ exitStatus: 0 });
 
   const order = { qmpPath: vm.qmpPath, stateDir: state, vm: vm.name, name: 'm', quiesce: true, diskspecs: [spec] };
   await dieTakingSnapshot({ ...order, dies: 'frozen' });
@@ -241,8 +241,8 @@ test('a mirrored snapshot is quiesced as well, and its guest is thawed whenever 
   const recovered = await blockferry('recover');
   expect(recovered, recovered.stdout + recovered.stderr).toMatchObject({ status: 0 });
   expect(await holds(join(source, 'data.raw'), 'unsynced-2')).toBe(true);
-  expect((await blockferry('snapshot-list', vm.name, '--name')).stdout).toBe('m\n\n');
-  expect(await abort()).toMatchObject({ status: 0 });
+  expect((await command(here, 'snapshot-list', '--name')).stdout).toBe('m\n\n');
+  expect(await abort()).toMatchObject({ exitStatus: 0 });
 
   await dieTakingSnapshot({ ...order, dies: 'after' });
   expect(await ask(here, 'guest-fsfreeze-status')).toContain('"frozen"');

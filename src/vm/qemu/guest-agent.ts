@@ -145,7 +145,8 @@ export class GuestAgent implements Disposable {
     const port = await this.#port().catch(() => undefined);
     if (port === undefined) return IN_THE_GUEST;
     const address = `UNIX-CONNECT:${port.path.replaceAll(/[\\,:!"'()[\]{}]/g, String.raw`\$&`)}`;
-    return `echo '${THAW}' | socat -t 10 - '${address.replaceAll("'", `'\\''`)}'; or ${IN_THE_GUEST}`;
+    // It stays connected for a while: an agent whose answer nobody takes stands still.
+    return `(echo '${THAW}'; sleep 5) | socat - '${address.replaceAll("'", `'\\''`)}'; or ${IN_THE_GUEST}`;
   }
 }
 
