@@ -118,8 +118,22 @@ export class Rules {
     if (name === 'DOMAIN_BLOCK_COPY') this.#needJob('copy', text('disk'), text('path'));
     if (name === 'DOMAIN_BLOCK_COMMIT') this.#needJob('commit', text('disk'));
     if (name === 'stop' || name === 'DOMAIN_SUSPEND') this.#needEntry('job', `stopped-${this.#world.migration}`);
+    if (name === 'blockdev-add' && this.#isReadByGuest(text('backing')))
+      this.#world.broken(
+        `${text('node-name')} is opened on an image that the guest reads: QEMU 7.2 fails the reads under way`,
+      );
     if (name === 'blockdev-mirror' && (args as CommandArguments<'blockdev-mirror'>)['copy-mode'] !== 'background')
       this.#world.broken('a mirror that is not in background mode: QEMU crashes when it is cancelled');
+  }
+
+  /** Whether it may have reads of this node under way. */
+  #isReadByGuest(node: string): boolean {
+    const { qemu } = this.#world;
+    if (qemu.status !== 'running') return false;
+    return [...qemu.disks.values()].some((top) => {
+      for (let below: typeof top | undefined = top; below; below = below.backing) if (below.name === node) return true;
+      return false;
+    });
   }
 
   #needEntry(kind: string, name: string): void {

@@ -38,12 +38,7 @@ export const mirror: Step = {
     if (missing.length === plan.disks.length) await endMirrorServer(run);
     // Stopping the VM flushes its images: what is on storage already need not be waited for.
     await Promise.all(missing.map(({ sourceOverlay }) => host.syncFile(sourceOverlay)));
-    try {
-      await startMirrors(run, missing);
-    } finally {
-      const ms = await wakeVm(run);
-      if (ms !== undefined) run.emit({ type: 'held', kind: 'start', ms, disks: missing.length });
-    }
+    await startMirrors(run, missing);
     ledger.made('node', ...missing.map(({ nodes }) => nodes.mirror));
     ledger.made('job', ...missing.map(({ jobs }) => jobs.mirror));
   },
@@ -55,12 +50,19 @@ export const mirror: Step = {
 
 async function startMirrors(run: Run, disks: readonly PlannedDisk[]): Promise<void> {
   const { plan, vm } = run;
-  const start = async (served?: Awaited<ReturnType<typeof startMirrorServer>>): Promise<void> =>
-    await vm.startMirrors(
-      disks.map((disk) => mirrorOf(disk, served?.get(disk.id))),
-      beforeStop(run),
-      maxHoldOf(plan),
-    );
+  const start = async (served?: Awaited<ReturnType<typeof startMirrorServer>>): Promise<void> => {
+    const mirrors = disks.map((disk) => mirrorOf(disk, served?.get(disk.id)));
+    try {
+      await vm.startMirrors(mirrors, beforeStop(run), maxHoldOf(plan));
+    } catch (error) {
+      // What waits for the target has an error then, and the VM can be let go on.
+      await cutMirrorServer(run);
+      throw error;
+    } finally {
+      const ms = await wakeVm(run);
+      if (ms !== undefined) run.emit({ type: 'held', kind: 'start', ms, disks: disks.length });
+    }
+  };
   if (plan.request.mirrorServer === false || !vm.takesServed) return await start();
   try {
     return await start(await startMirrorServer(run, disks));

@@ -24,21 +24,51 @@ export async function jobStates(qmp: Monitor, ids: readonly string[]): Promise<J
     }));
 }
 
+/** Jobs that are started while the VM stands still, and for how many milliseconds it may. */
+export interface Starting {
+  readonly ids: readonly string[];
+  readonly limitMs: number;
+}
+
+/**
+ * What the commands that start jobs come to. QEMU may be waiting for a storage meanwhile, and then answers nobody.
+ * @throws FerryError START_FAILED; the commands are done all the same when the storage comes back or is cut off
+ */
+export async function withinLimit<T>(work: Promise<T>, starting: Starting, clock: Clock): Promise<T> {
+  const { limitMs } = starting;
+  const limit = Number.isFinite(limitMs) ? clock.timeout(limitMs) : NEVER;
+  // Nobody waits for it any more when the limit is over.
+  work.catch(() => undefined);
+  try {
+    return await unlessAborted(work, limit);
+  } catch (error) {
+    throw limit.aborted && error === limit.reason ? notBegun(starting) : error;
+  }
+}
+
 /**
  * Waits until these jobs have looked at what there is to copy: from then on they see every write. A job that finds nothing
  * says so when it has flushed its target, which may hang.
- * @param limitMs milliseconds
+ * @param starting `until` when, by the monotonic clock
  * @throws FerryError START_FAILED
  */
-export async function jobsBegun(qmp: Monitor, ids: readonly string[], clock: Clock, limitMs: number): Promise<void> {
-  const until = clock.monotonic() + limitMs;
+export async function jobsBegun(
+  qmp: Monitor,
+  starting: Starting & { readonly until: number },
+  clock: Clock,
+): Promise<void> {
+  const { ids, until } = starting;
   for (;;) {
     const jobs = await jobStates(qmp, ids);
     // A job knows its length when it has looked; one that found nothing to do is ready at once.
     if (jobs.every(({ status, total }) => total > 0 || (status !== 'created' && status !== 'running'))) return;
-    if (clock.monotonic() > until) throw ferryError('START_FAILED', { jobs: ids.join(', '), ms: limitMs });
+    if (clock.monotonic() > until) throw notBegun(starting);
     await jobChange(qmp, ids, clock, 5);
   }
+}
+
+function notBegun({ ids, limitMs }: Starting): FerryError {
+  return ferryError('START_FAILED', { jobs: ids.join(', '), ms: limitMs });
 }
 
 /** Resolves when one of these jobs changes its state, and after `ms` at the latest. */

@@ -19,6 +19,7 @@ import {
   jobsBegun,
   jobStates,
   settleJobs,
+  withinLimit,
 } from './block-jobs.ts';
 import { diskId } from './disks.ts';
 import { GuestAgent } from './guest-agent.ts';
@@ -149,10 +150,13 @@ export class QemuVm implements VirtualMachine {
     limitMs: number = Number.POSITIVE_INFINITY,
   ): Promise<void> {
     const qmp = await this.#monitor();
-    for (const mirror of mirrors) await qmp.execute('blockdev-add', mirrorOptions(mirror));
     const ids = mirrors.map(({ job }) => job);
+    // QEMU takes a monitor's commands in turn.
     await this.#startJobs(qmp, { ids, limitMs }, beforeStop, () =>
-      Promise.all(mirrors.map((mirror) => qmp.execute('blockdev-mirror', mirrorArguments(mirror)))),
+      Promise.all([
+        ...mirrors.map((mirror) => qmp.execute('blockdev-add', mirrorOptions(mirror))),
+        ...mirrors.map((mirror) => qmp.execute('blockdev-mirror', mirrorArguments(mirror))),
+      ]),
     );
   }
 
@@ -219,10 +223,10 @@ export class QemuVm implements VirtualMachine {
    * QEMU 10.0 loses, without a word, writes that are under way while such a job starts: they are neither in its bitmap nor
    * allocated yet when it looks (mended upstream by "mirror: Fix missed dirty bitmap writes during startup"; 7.2 does not have it).
    *
-   * QEMU 7.2 opens the image below the overlay anew when such a job is put on it, and closes what it had: a snapshot makes it forget
-   * how that was opened (`raw_reopen_commit`). Seen on busy hosts: a read of the image that was under way ended with "Bad file
-   * descriptor", and with it the guest's write to the overlay. The number of the descriptor may even be another image's by then.
-   * A VM that is stopped has nothing under way.
+   * The mirrors are opened then, too. QEMU 7.2 opens the image below the overlay anew when another node is put on it
+   * (`blockdev-add` with `backing`), and closes what it had without a drain: a snapshot, as every reopening, makes it forget how
+   * that was opened (`raw_reopen_commit`). A read of the image that was under way may end with "Bad file descriptor", and with it
+   * the guest's request; or it reads what got the descriptor's number meanwhile. 10.0 opens it anew as well, and drains it first.
    */
   async #startJobs(
     qmp: Monitor,
@@ -231,8 +235,9 @@ export class QemuVm implements VirtualMachine {
     start: () => Promise<unknown>,
   ): Promise<void> {
     await stopVm(qmp, beforeStop);
-    await start();
-    await jobsBegun(qmp, ids, this.#clock, limitMs);
+    const until = this.#clock.monotonic() + limitMs;
+    await withinLimit(start(), { ids, limitMs }, this.#clock);
+    await jobsBegun(qmp, { ids, limitMs, until }, this.#clock);
   }
 
   async closeNodes(names: readonly string[]): Promise<void> {
