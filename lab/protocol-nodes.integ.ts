@@ -1,4 +1,4 @@
-import { copyFile } from 'node:fs/promises';
+import { copyFile, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { isFerryError, run } from '../src/base/index.ts';
@@ -25,6 +25,15 @@ async function del(qmp: QmpClient, node: string): Promise<string> {
     if (!isFerryError(error, 'QMP_COMMAND')) throw error;
     return error.message;
   }
+}
+
+/** The descriptors under which a process has a file open. */
+async function descriptors(pid: number, path: string): Promise<string[]> {
+  const folder = `/proc/${pid}/fd`;
+  const all = await Promise.all(
+    (await readdir(folder)).map(async (fd) => [fd, await readlink(join(folder, fd)).catch(() => '')] as const),
+  );
+  return all.filter(([, target]) => target === path).map(([fd]) => fd);
 }
 
 /** How many acknowledged writes a bitmap does not mark, and how many bytes it marks. Stops the writer. */
@@ -125,6 +134,31 @@ describe.each(builds)('QEMU $version ($label)', (build) => {
       expect(await openFiles()).toEqual([]);
       expect(await del(qmp, active)).toContain('Failed to find node');
     });
+  });
+
+  test.each([
+    ['inline: a node that is put on it later has it opened anew', false],
+    ['a node of its own: it stays as it is', true],
+  ])('the file of an image that a snapshot was taken of, %s', async (_, separateFileNode) => {
+    await using lab = await Lab.open({ name: 'nodes', build });
+    const folder = await lab.storage('source');
+    const path = join(folder, 'a.base');
+    await makeBase(build, path, 'qcow2');
+    for (const name of ['a.ov', 'a.twin']) await makeOverlay(build, join(folder, name), 'a.base', 'qcow2');
+    const disk = { id: 'a', path, format: 'qcow2' as const, separateFileNode };
+    const vm = await lab.startVm({ name: 'vm', boot: false, disks: [disk] });
+    await using qmp = await QmpClient.connect({ path: vm.qmpPath });
+    const node = (await qmp.execute('query-block'))[0]?.inserted?.['node-name'] ?? '';
+    const add = async (name: string, backing: string | null): Promise<unknown> => {
+      const file = { driver: 'file' as const, filename: join(folder, name) };
+      return await qmp.execute('blockdev-add', { driver: 'qcow2', 'node-name': name, file, backing });
+    };
+    await add('a.ov', null);
+    await qmp.execute('transaction', { actions: [{ type: 'blockdev-snapshot', data: { node, overlay: 'a.ov' } }] });
+    const before = await descriptors(vm.pid, path);
+    await add('a.twin', node);
+    const after = await descriptors(vm.pid, path);
+    expect([before.length, after.length, after.join() === before.join()]).toEqual([1, 1, separateFileNode]);
   });
 
   describe('dirty bitmaps on the active node', () => {

@@ -21,6 +21,7 @@ import {
 } from '../../lab/index.ts';
 import { run } from '../base/index.ts';
 import { QmpClient } from '../qmp/index.ts';
+import type { VirtualMachine } from '../vm/index.ts';
 import { Journal } from '../journal/index.ts';
 import type { Run } from './run.ts';
 import { STEP, type StepTable } from './steps/index.ts';
@@ -35,6 +36,25 @@ if (noHang !== undefined) console.warn(`not tested: storages that hang (${noHang
 
 async function signalServer(signal: 'STOP' | 'KILL', id: string): Promise<void> {
   await run('pkill', [`-${signal}`, '-f', `^qemu-storage-daemon.*blockferry-${id}-`]);
+}
+
+/** The mirrors are opened on a server that stands still from then on when the storages have been asked, and the VM is about to stop. */
+async function mirrorOnHungServer(run: Run): Promise<void> {
+  const startMirrors: VirtualMachine['startMirrors'] = async (mirrors, beforeStop, limitMs) => {
+    const hangsThen = async (): Promise<void> => {
+      await beforeStop();
+      await signalServer('STOP', run.plan.id);
+    };
+    await run.vm.startMirrors(mirrors, hangsThen, limitMs);
+  };
+  const vm = new Proxy(run.vm, {
+    get(target, key) {
+      if (key === 'startMirrors') return startMirrors;
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+  await STEP.mirror.act({ ...run, vm });
 }
 
 describe.skipIf(noHang).each(builds)('QEMU $version ($label): a storage that hangs', (build) => {
@@ -176,6 +196,17 @@ describe.skipIf(noHang).each(builds)('QEMU $version ($label): a storage that han
     });
     expect(outcome.kind, outcome.message).toBe('rolled-back');
     expect(outcome.message).toContain('the mirror server does not answer');
+    expect(standstillMs).toBeLessThan(MAX_HOLD_MS + SLACK_MS);
+    await isFree();
+    await asBefore(plan.id);
+  });
+
+  test('the mirror server, while the mirrors are opened on it and the VM stands still: given up within the limit', async () => {
+    const { outcome, plan, standstillMs } = await migrateUnderLoad({
+      steps: { ...STEP, mirror: { ...STEP.mirror, act: mirrorOnHungServer } },
+    });
+    expect(outcome.kind, outcome.message).toBe('rolled-back');
+    expect(outcome.message).toContain(`did not begin within ${MAX_HOLD_MS} ms`);
     expect(standstillMs).toBeLessThan(MAX_HOLD_MS + SLACK_MS);
     await isFree();
     await asBefore(plan.id);
