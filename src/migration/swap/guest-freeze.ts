@@ -35,6 +35,6 @@ export async function thawGuest(run: Run): Promise<void> {
   else
     run.emit({
       type: 'warning',
-      message: 'the file systems of the guest were frozen since somebody died; they are thawed',
+      message: 'the file systems of the guest may have been frozen since somebody died; they are thawed',
     });
 }

@@ -178,7 +178,7 @@ export class DiskKeeper {
 
   #tellSettled({ name, outcome, startFrom, left, thawed }: Settlement): void {
     const taken = outcome === 'taken';
-    if (thawed) this.#warn('the file systems of the guest were frozen since somebody died; they are thawed');
+    if (thawed) this.#warn('the file systems of the guest may have been frozen since somebody died; they are thawed');
     const start = startFrom.length === 0 ? '' : `; the VM has to be started from ${startFrom.join(', ')}`;
     this.#warn(`whoever took the snapshot '${name}' died: it was ${taken ? 'taken' : 'not taken'}${start}`);
     if (left.length > 0) this.#warn(`nothing needs these files of it, but they stay: ${left.join(', ')}`);

@@ -5,6 +5,7 @@ import type { Domain } from './block-jobs.ts';
 
 /** libvirt itself waits without a limit for an agent that has answered once. */
 const ANSWERS_WITHIN_MS = 10_000;
+const TRY_AGAIN_MS = 200;
 const SILENT = `it has said nothing for ${ANSWERS_WITHIN_MS / 1000} s`;
 
 /**
@@ -38,13 +39,21 @@ export async function checkAgent({ client, dom }: Domain, identity: VmIdentity, 
  */
 export async function thawGuest({ client, dom }: Domain, identity: VmIdentity, clock: Clock): Promise<void> {
   const limit = clock.timeout(ANSWERS_WITHIN_MS);
-  try {
-    await client.call('DOMAIN_FSTHAW', { dom, mountpoints: [] }, { signal: limit });
-  } catch (error) {
-    if (!limit.aborted && !isFerryError(error)) throw error;
-    const reason = limit.aborted ? SILENT : messageOf(error);
-    const fields = { vm: identity.name, reason, command: byHand(identity) };
-    throw ferryError('GUEST_NOT_THAWED', fields, { cause: error });
+  for (;;) {
+    try {
+      await client.call('DOMAIN_FSTHAW', { dom, mountpoints: [] }, { signal: limit });
+      return;
+    } catch (error) {
+      if (!limit.aborted && !isFerryError(error)) throw error;
+      // A libvirtd that has just been started answers before it is connected to the agents of its VMs.
+      if (!limit.aborted && isLibvirtError(error, ERR.AGENT_UNRESPONSIVE)) {
+        await clock.sleep(TRY_AGAIN_MS);
+        continue;
+      }
+      const reason = limit.aborted ? SILENT : messageOf(error);
+      const fields = { vm: identity.name, reason, command: byHand(identity) };
+      throw ferryError('GUEST_NOT_THAWED', fields, { cause: error });
+    }
   }
 }
 
