@@ -17,6 +17,9 @@ const LONGEST_WAIT_MS = 11_000;
 export class Rules {
   readonly #world: World;
   readonly #scene: Scene;
+  // Names that follow from the plan: they are asked for after every effect.
+  readonly #hidden: ReadonlyMap<string, string>;
+  readonly #marks: Readonly<Record<CommitKind, string>>;
   #waitsSince: number | undefined;
   #waiter: unknown;
   #checked: JournalContents | undefined;
@@ -24,6 +27,13 @@ export class Rules {
   constructor(world: World, scene: Scene) {
     this.#world = world;
     this.#scene = scene;
+    const { plan } = scene;
+    this.#hidden = hiddenNames(plan);
+    this.#marks = {
+      pivot: voidMark(plan, 'pivot'),
+      fold: voidMark(plan, 'fold'),
+      'fold-back': voidMark(plan, 'fold-back'),
+    };
     world.onStep = () => this.#check();
     world.onCommand = (name, args) => this.#beforeCommand(name, args);
     world.onFile = (path) => this.#needEntry('file', path);
@@ -50,7 +60,7 @@ export class Rules {
     const finished = journal.migrations.get(migration)?.state;
     // A mark on the storage takes a record back where the journal could not.
     const committed = (kind: CommitKind): boolean =>
-      this.#world.committed(kind, journal) && files.lookup(voidMark(plan, kind)) === undefined;
+      this.#world.committed(kind, journal) && files.lookup(this.#marks[kind]) === undefined;
     const { truth, overlay } = offlineVerdict({
       snapshotBegun: snapshot !== undefined && snapshot.state !== 'undone' && finished !== 'rolled-back',
       committed: { pivot: committed('pivot'), fold: committed('fold'), foldBack: committed('fold-back') },
@@ -61,7 +71,7 @@ export class Rules {
         truth === 'source' ? [disk.sourceOverlay, disk.active.realPath] : [disk.targetOverlay, disk.target];
       // An overlay that is gone was merged before.
       const from = overlay !== 'drop' && files.lookup(above) ? above : image;
-      const chain = files.chain(from, hiddenNames(plan));
+      const chain = files.chain(from, this.#hidden);
       for (const [block, least] of guest.least(disk.id).entries()) {
         const found = readChain(chain, block);
         if (found >= least) continue;
