@@ -226,7 +226,7 @@ export class QemuVm implements VirtualMachine {
    * The mirrors are opened then, too. QEMU 7.2 opens the image below the overlay anew when another node is put on it
    * (`blockdev-add` with `backing`), and closes what it had without a drain: a snapshot, as every reopening, makes it forget how
    * that was opened (`raw_reopen_commit`). A read of the image that was under way may end with "Bad file descriptor", and with it
-   * the guest's request; or it reads what got the descriptor's number meanwhile. 10.0 opens it anew as well, and drains it first.
+   * the guest's request; or it reads what got the descriptor's number meanwhile. 10.0 opens it anew as well; no read was seen to fail.
    */
   async #startJobs(
     qmp: Monitor,
