@@ -25,7 +25,7 @@ export { migrationId } from './plan/migration-id.ts';
 export { planRefused, sourceRefusals } from './plan/refusals.ts';
 export { DEFAULT_REQUEST, type MigrationRequest, type SnapshotRequest } from './plan/request.ts';
 export type { RunControl } from './run-control.ts';
-export { mayBeFrozen } from './swap/guest-freeze.ts';
+export { mayBeFrozen, THAWED } from './swap/guest-freeze.ts';
 export { STEPS, type StepName } from './step-name.ts';
 export type { SourceSurvey, Survey } from './plan/survey.ts';
 export { surveySource, takeSurvey } from './plan/take-survey.ts';

@@ -2,6 +2,8 @@ import type { MigrationJournal } from '../migration-journal.ts';
 import type { Run } from '../run.ts';
 
 const ROLE = 'guest-frozen';
+/** What is said of a guest that was thawed for somebody who had died. */
+export const THAWED = 'the file systems of the guest may have been frozen since somebody died; they are thawed';
 const name = ({ plan }: Run): string => `frozen-${plan.id}`;
 
 /** When this process has had the file systems frozen, by the monotonic clock. */
@@ -31,10 +33,6 @@ export async function thawGuest(run: Run): Promise<void> {
   const since = frozenAt.get(run);
   frozenAt.delete(run);
   run.ledger.gone('job', name(run));
-  if (since !== undefined) run.emit({ type: 'frozen', ms: run.clock.monotonic() - since });
-  else
-    run.emit({
-      type: 'warning',
-      message: 'the file systems of the guest may have been frozen since somebody died; they are thawed',
-    });
+  if (since === undefined) run.emit({ type: 'warning', message: THAWED });
+  else run.emit({ type: 'frozen', ms: run.clock.monotonic() - since });
 }

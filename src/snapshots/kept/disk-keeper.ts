@@ -9,6 +9,7 @@ import {
   planRefused,
   sourceRefusals,
   surveySource,
+  THAWED,
 } from '../../migration/index.ts';
 import type { VirtualMachine } from '../../vm/index.ts';
 import type { CreateFlag } from '../snapshot-driver.ts';
@@ -178,7 +179,7 @@ export class DiskKeeper {
 
   #tellSettled({ name, outcome, startFrom, left, thawed }: Settlement): void {
     const taken = outcome === 'taken';
-    if (thawed) this.#warn('the file systems of the guest may have been frozen since somebody died; they are thawed');
+    if (thawed) this.#warn(THAWED);
     const start = startFrom.length === 0 ? '' : `; the VM has to be started from ${startFrom.join(', ')}`;
     this.#warn(`whoever took the snapshot '${name}' died: it was ${taken ? 'taken' : 'not taken'}${start}`);
     if (left.length > 0) this.#warn(`nothing needs these files of it, but they stay: ${left.join(', ')}`);
