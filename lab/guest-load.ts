@@ -78,6 +78,11 @@ function resultFile(name: string): string {
   return `/run/${name}.json`;
 }
 
+/** The file by whose appearance fio ends in the guest. */
+function stopFile(name: string): string {
+  return `/run/${name}.stop`;
+}
+
 /** fio's command line for a load that runs until it is stopped. */
 export function fioCommand(device: string, options: FioOptions, name: string): string {
   const args = [
@@ -96,6 +101,9 @@ export function fioCommand(device: string, options: FioOptions, name: string): s
     '--output-format=json',
     // Not to the pipe: what fio says of an I/O error on stderr would get between two of its pieces of 4,096 bytes.
     `--output=${resultFile(name)}`,
+    // Not by a signal: one that comes while fio writes its result, as after an I/O error, gets "terminating on signal" between two
+    // of those pieces, and its handler uses the stdio and malloc that it has interrupted.
+    `--trigger-file=${stopFile(name)}`,
     // Seen by start(): from then on it does I/O.
     `--exec_prerun="touch /run/${name}"`,
     ...(options.iops === undefined ? [] : [`--rate_iops=${options.iops}`]),
@@ -172,7 +180,7 @@ export class GuestLoad {
 
   /** Ends the load and returns what it did; `error` is not 0 where fio saw an I/O error or wrong data, also earlier. */
   async stop(): Promise<FioResult> {
-    this.#fio.signal('INT');
+    await this.#channel.start(`touch ${stopFile(this.#name)}`).ended;
     await this.#fio.ended;
     const look = this.#channel.start(`cat ${resultFile(this.#name)}`);
     await look.ended;
