@@ -1,10 +1,10 @@
 import { EventEmitter } from 'node:events';
 import type { ChildProcess } from 'node:child_process';
-import { chmod, copyFile, mkdtemp, readdir, readFile, readlink } from 'node:fs/promises';
+import { chmod, copyFile, mkdtemp, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtClient } from '../src/libvirt/index.ts';
-import { type LibvirtVm, loadLibvirt } from '../src/vm/index.ts';
+import { type LibvirtVm, loadLibvirt, processOf } from '../src/vm/index.ts';
 import { guestImage } from './guest-image.ts';
 import type { Lab } from './lab.ts';
 import { type Exit, LabVm } from './lab-vm.ts';
@@ -58,9 +58,10 @@ export class LabDomain {
     } else await client.call('DOMAIN_CREATE_XML', { xml_desc: xml });
     await daemon.keepCapabilities();
     const pid = await pidOf(daemon, options.name);
+    const qemu = await processOf(pid);
     const child = Object.assign(new EventEmitter(), { pid, kill: (signal: NodeJS.Signals) => tryKill(pid, signal) });
     const exited = (async (): Promise<Exit> => {
-      while (await isRunning(pid)) await sleep(20);
+      while ((await processOf(pid)) === qemu) await sleep(20);
       return { status: null, signal: null };
     })();
     const vm = new LabVm({
@@ -89,14 +90,6 @@ async function pidOf(daemon: LabLibvirtd, name: string): Promise<number> {
     if (argv.some((arg) => arg.startsWith(`guest=${name},`))) return pid;
   }
   throw new Error(`no QEMU of ${name} among ${(await readdir('/proc')).length} processes`);
-}
-
-/** Not a zombie either: it has no program. */
-async function isRunning(pid: number): Promise<boolean> {
-  return await readlink(`/proc/${pid}/exe`).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** @returns whether there was such a process, as a `ChildProcess` does */

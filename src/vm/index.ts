@@ -20,4 +20,4 @@ export type { LibvirtVm } from './libvirt/libvirt-vm.ts';
 export const loadLibvirt = (): Promise<typeof import('./libvirt/index.ts')> => import('./libvirt/index.ts');
 export { QemuVm } from './qemu/qemu-vm.ts';
 export { type DiscoveredSocket, type DiscoveredVm, discoverQemu } from './qemu/discover.ts';
-export { isOfThisBoot, pidOf, processExists } from './qemu/process-exists.ts';
+export { isOfThisBoot, pidOf, processExists, processOf } from './qemu/process-exists.ts';

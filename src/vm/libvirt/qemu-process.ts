@@ -5,7 +5,7 @@ import type { RemoteDomain } from '../../libvirt/index.ts';
 import type { VmIdentity } from '../inventory.ts';
 import { discoverQemu } from '../qemu/discover.ts';
 import { ProcFs } from '../qemu/proc-fs.ts';
-import { processExists } from '../qemu/process-exists.ts';
+import { processExists, processName } from '../qemu/process-exists.ts';
 import { openFilesOf } from '../qemu/socket-owner.ts';
 import type { DomainReach, Libvirtd } from './reach.ts';
 
@@ -25,7 +25,7 @@ export async function domainIdentity(dom: RemoteDomain, uri: string): Promise<Vm
     throw ferryError('VM_PROCESS_UNKNOWN', { address: uri, reason });
   }
   const { pid, startTime } = found;
-  const process = `${await new ProcFs().bootId()}/${pid}/${startTime}`;
+  const process = processName({ pid, startTime, bootId: await new ProcFs().bootId() });
   return { name: dom.name, uuid: dom.uuid, host: hostname(), process, pid, address: uri };
 }
 

@@ -4,7 +4,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { ferryError } from '../../base/index.ts';
 import { formatQmpAddress, type QmpAddress, type QmpClient } from '../../qmp/index.ts';
 import { startSettings } from './command-line.ts';
-import { processExists } from './process-exists.ts';
+import { processExists, processName } from './process-exists.ts';
 import { openFilesOf, processOfSocket } from './socket-owner.ts';
 import type { HostFacts } from './read-inventory.ts';
 
@@ -20,8 +20,8 @@ export async function hostFacts(qmp: QmpClient, address: QmpAddress): Promise<Ho
     const reason = 'no process of this host listens there, or this user may not look into it';
     throw ferryError('VM_PROCESS_UNKNOWN', { address: shown, reason });
   }
-  const { pid, startTime, bootId } = owner;
-  const process = `${bootId}/${pid}/${startTime}`;
+  const { pid } = owner;
+  const process = processName(owner);
   const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
   const argv = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
   return {

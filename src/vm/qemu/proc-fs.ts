@@ -11,6 +11,9 @@ export interface ProcessRef {
   readonly bootId: string;
 }
 
+/** The first of `#stat`, as proc(5) counts them. */
+const FIRST_FIELD = 3;
+
 /** Looks into /proc. What has gone, or what this user may not see, is undefined. Tests give it a recorded folder. */
 export class ProcFs {
   readonly #root: string;
@@ -31,9 +34,7 @@ export class ProcFs {
   }
 
   async startTime(pid: number): Promise<string | undefined> {
-    const text = await this.#read(pid, 'stat');
-    // The second field, the program's name in parentheses, may hold spaces and parentheses.
-    return text?.slice(text.lastIndexOf(')') + 2).split(' ')[19];
+    return (await this.#stat(pid))?.[22 - FIRST_FIELD];
   }
 
   async bootId(): Promise<string> {
@@ -76,10 +77,22 @@ export class ProcFs {
     return [...parseProcNetUnix(unix), ...parseProcNetTcp(tcp), ...parseProcNetTcp(tcp6)];
   }
 
-  /** The process as it is now, or undefined when it has gone. */
+  /**
+   * The process as it is now, or undefined when it has ended. That is so as well when nobody has asked for its exit status yet,
+   * which a parent that hangs, or the init of a container, may never do: it has no files open any more.
+   */
   async ref(pid: number): Promise<ProcessRef | undefined> {
-    const startTime = await this.startTime(pid);
-    return startTime === undefined ? undefined : { pid, startTime, bootId: await this.bootId() };
+    const fields = await this.#stat(pid);
+    const [state, threads, startTime] = [3, 20, 22].map((field) => fields?.[field - FIRST_FIELD]);
+    // The others may go on with its files when the first thread has ended.
+    const ended = (state === 'Z' || state === 'X') && Number(threads) <= 1;
+    return startTime === undefined || ended ? undefined : { pid, startTime, bootId: await this.bootId() };
+  }
+
+  /** /proc/PID/stat from its third field on. The second, the program's name in parentheses, may hold spaces and parentheses. */
+  async #stat(pid: number): Promise<readonly string[] | undefined> {
+    const text = await this.#read(pid, 'stat');
+    return text?.slice(text.lastIndexOf(')') + 2).split(' ');
   }
 
   async #read(pid: number | 'self', name: string): Promise<string | undefined> {

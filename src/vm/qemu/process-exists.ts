@@ -1,13 +1,25 @@
-import { ProcFs } from './proc-fs.ts';
+import { type ProcessRef, ProcFs } from './proc-fs.ts';
+
+/**
+ * A process as a `VmIdentity` names it.
+ * @returns `BOOTID/PID/STARTTIME`; undefined when it has ended
+ */
+export async function processOf(pid: number, proc: ProcFs = new ProcFs()): Promise<string | undefined> {
+  const found = await proc.ref(pid);
+  return found && processName(found);
+}
+
+/** `BOOTID/PID/STARTTIME` */
+export function processName({ bootId, pid, startTime }: ProcessRef): string {
+  return `${bootId}/${pid}/${startTime}`;
+}
 
 /**
  * Whether the process of a `VmIdentity` still exists: the same boot, number and start time.
  * @param process `BOOTID/PID/STARTTIME`
  */
 export async function processExists(process: string, proc: ProcFs = new ProcFs()): Promise<boolean> {
-  const [bootId, pid, startTime] = process.split('/');
-  const found = await proc.ref(Number(pid));
-  return found !== undefined && found.bootId === bootId && found.startTime === startTime;
+  return (await processOf(pidOf(process), proc)) === process;
 }
 
 /** Whether the process of a `VmIdentity` is one of this host since it was booted: only of such can it be told that it ended. */
