@@ -53,12 +53,12 @@ async function killedCopying({ domain, target, common }: Place): Promise<void> {
 describe('a transient VM', () => {
   let here: Place;
   beforeAll(async () => {
-    here = await place('transient', false);
+    here = await place('cli-transient', false);
   });
 
   test('discover shows it as libvirt knows it', async () => {
     const { status, lines } = await Blockferry.json('discover', '--connect', daemon.uri());
-    const vm = lines.find((line) => line.type === 'vm' && line['name'] === 'transient');
+    const vm = lines.find((line) => line.type === 'vm' && line['name'] === 'cli-transient');
     expect([status, vm]).toMatchObject([
       0,
       {
@@ -73,12 +73,12 @@ describe('a transient VM', () => {
   });
 
   test('plan: what stays, and that it is suspended; its own monitor is refused', async () => {
-    const asked = ['plan', 'transient', '--to', here.target, '--connect', daemon.uri(), ...here.common];
+    const asked = ['plan', 'cli-transient', '--to', here.target, '--connect', daemon.uri(), ...here.common];
     const { status, stdout } = await Blockferry.run(...asked);
     expect([status, stdout]).toEqual([0, expect.stringContaining('hda')]);
     expect(await readdir(here.target)).toEqual([]);
     const { lines } = await Blockferry.json('discover', '--connect', daemon.uri());
-    const vm = lines.find((line) => line['name'] === 'transient') as unknown as { monitors: { address: string }[] };
+    const vm = lines.find((line) => line['name'] === 'cli-transient') as unknown as { monitors: { address: string }[] };
     const byMonitor = ['plan', '--qmp', vm.monitors[0]?.address ?? '', '--to', here.target, ...here.common];
     const refused = await Blockferry.run(...byMonitor);
     expect([refused.status, refused.stderr]).toEqual([3, expect.stringContaining('managed by libvirt')]);
@@ -86,16 +86,23 @@ describe('a transient VM', () => {
 
   test('migrate is killed while it copies; recover sees it through', async () => {
     await killedCopying(here);
-    const list = await Blockferry.run('snapshot-list', 'transient', '--mirrored', '-c', daemon.uri(), ...here.common);
+    const list = await Blockferry.run(
+      'snapshot-list',
+      'cli-transient',
+      '--mirrored',
+      '-c',
+      daemon.uri(),
+      ...here.common,
+    );
     expect(list.stdout).toMatch(/ blockferry-\S+ {3}\d{4}-.* disk-snapshot {3}copying\n/);
-    const second = ['migrate', 'transient', '--to', here.target, '--connect', daemon.uri(), ...here.common];
+    const second = ['migrate', 'cli-transient', '--to', here.target, '--connect', daemon.uri(), ...here.common];
     expect((await Blockferry.run(...second)).stderr).toContain('--yes');
     const { status, lines } = await Blockferry.json('recover', ...here.common);
     expect([status, find(lines, 'result')], JSON.stringify(lines.at(-1))).toMatchObject([0, { outcome: 'done' }]);
-    expect(await virsh('domblklist', 'transient')).toContain(join(here.target, 'a.qcow2'));
+    expect(await virsh('domblklist', 'cli-transient')).toContain(join(here.target, 'a.qcow2'));
     expect([await readdir(here.source), await readdir(here.target)]).toEqual([[], ['a.qcow2']]);
-    expect(await virsh('domstate', 'transient')).toContain('running');
-    await virsh('destroy', 'transient');
+    expect(await virsh('domstate', 'cli-transient')).toContain('running');
+    await virsh('destroy', 'cli-transient');
   });
 });
 

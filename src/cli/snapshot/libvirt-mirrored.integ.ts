@@ -24,7 +24,7 @@ beforeAll(async () => {
   lab = await Lab.open({ name: 'libvirt mirrored' });
   daemon = await LabLibvirtd.start(lab, { user: `+${QEMU_USER}` });
   vm = await loadedVm(lab, {
-    name: 'VM',
+    name: 'VM2',
     sourceName: 'path1',
     targetName: 'path2',
     disks: async (source) => {
@@ -50,30 +50,30 @@ const virsh = async (...args: string[]): Promise<string> =>
   (await run('virsh', ['-q', '-c', daemon.uri(), ...args])).stdout;
 /** The file of the disk, as it runs and as it is defined. */
 const files = async (): Promise<string[]> =>
-  (await Promise.all([virsh('domblklist', 'VM'), virsh('domblklist', 'VM', '--inactive')])).map(
+  (await Promise.all([virsh('domblklist', 'VM2'), virsh('domblklist', 'VM2', '--inactive')])).map(
     (text) => text.trim().split(/\s+/)[1] ?? '',
   );
 const SOURCE = ['common', 'old.qcow2'];
-const taken = async (): Promise<string> => (await blockferry('snapshot-list', 'VM', '--name')).stdout.trim();
+const taken = async (): Promise<string> => (await blockferry('snapshot-list', 'VM2', '--name')).stdout.trim();
 
 test('a mirror that somebody else ended is shown as broken, and taken back: nothing is left', async () => {
   const { source, target, writers } = vm;
   const spec = `vda,mirror=${join(target, 'new.qcow2')}`;
-  const create = await blockferry('snapshot-create-as', 'VM', 's1', '--disk-only', '--diskspec', spec);
+  const create = await blockferry('snapshot-create-as', 'VM2', 's1', '--disk-only', '--diskspec', spec);
   expect(create, create.stderr).toMatchObject({ status: 0, stdout: 'Domain snapshot s1 created\n' });
   expect((await readdir(source)).toSorted()).toEqual([...SOURCE, 'old.s1']);
   // The chain that libvirt looks at is not there yet: it gets one that is empty.
   expect((await readdir(target)).toSorted()).toEqual(['common', 'new.qcow2', 'old.qcow2']);
-  await virsh('blockjob', 'VM', 'vda', '--abort');
-  expect((await blockferry('snapshot-list', 'VM', '--mirrored')).stdout).toMatch(/ broken\n\n$/);
-  const info = (await blockferry('snapshot-info', 'VM', 's1')).stdout;
+  await virsh('blockjob', 'VM2', 'vda', '--abort');
+  expect((await blockferry('snapshot-list', 'VM2', '--mirrored')).stdout).toMatch(/ broken\n\n$/);
+  const info = (await blockferry('snapshot-info', 'VM2', 's1')).stdout;
   expect(info).toContain("the mirror of 'vda' is not there any more, or failed; the guest goes on at the source");
-  expect(info).toContain('snapshot-delete VM s1 --mirror-abort takes it back');
-  const pivot = await blockferry('snapshot-delete', 'VM', 's1', '--mirror-pivot');
+  expect(info).toContain('snapshot-delete VM2 s1 --mirror-abort takes it back');
+  const pivot = await blockferry('snapshot-delete', 'VM2', 's1', '--mirror-pivot');
   expect([pivot.status, pivot.stderr]).toEqual([1, expect.stringContaining('is not there any more, or failed')]);
   // What its user has copied meanwhile is not removed.
   execFileSync('cp', [join(source, 'common'), target]);
-  const abort = await blockferry('snapshot-delete', 'VM', '--current', '--mirror-abort');
+  const abort = await blockferry('snapshot-delete', 'VM2', '--current', '--mirror-abort');
   expect(abort, abort.stderr).toMatchObject({ status: 0, stdout: 'Domain snapshot s1 deleted\n\n' });
   expect(await files()).toEqual([join(source, 'old.qcow2'), join(source, 'old.qcow2')]);
   expect([(await readdir(source)).toSorted(), await readdir(target)]).toEqual([SOURCE, ['common']]);
@@ -84,7 +84,7 @@ test('a mirror that somebody else ended is shown as broken, and taken back: noth
 test('killed while it is taken: recover leaves all of it or nothing', async () => {
   const { source, target, writers } = vm;
   const spec = ['--diskspec', `vda,mirror=${join(target, 'new.qcow2')}`, '--state-dir', vm.stateDir];
-  const dying = Blockferry.start('snapshot-create-as', 'VM', 's2', '--disk-only', '-c', daemon.uri(), ...spec);
+  const dying = Blockferry.start('snapshot-create-as', 'VM2', 's2', '--disk-only', '-c', daemon.uri(), ...spec);
   while (!(await readdir(target)).includes('new.qcow2'));
   dying.kill('SIGKILL');
   await dying.ended;
@@ -92,7 +92,7 @@ test('killed while it is taken: recover leaves all of it or nothing', async () =
   expect(recovered, recovered.stderr).toMatchObject({ status: 0 });
   if ((await taken()) !== '') {
     expect(await taken()).toBe('s2');
-    expect(await blockferry('snapshot-delete', 'VM', 's2', '--mirror-abort')).toMatchObject({ status: 0 });
+    expect(await blockferry('snapshot-delete', 'VM2', 's2', '--mirror-abort')).toMatchObject({ status: 0 });
   }
   expect(await files()).toEqual([join(source, 'old.qcow2'), join(source, 'old.qcow2')]);
   expect([(await readdir(source)).toSorted(), await readdir(target)]).toEqual([SOURCE, []]);
@@ -106,23 +106,23 @@ test('the flow of the patch: snapshot, cp, pivot', async () => {
     qemuImg('create', '-q', '-u', '-f', 'qcow2', '-b', 'old.qcow2', '-F', 'qcow2', path, String(64 * MiB));
   }
   const spec = ['--reuse-external', '--diskspec', `vda,file=${file},mirror=${mirror}`];
-  const create = await blockferry('snapshot-create-as', 'VM', 'migrate', '--disk-only', ...spec);
+  const create = await blockferry('snapshot-create-as', 'VM2', 'migrate', '--disk-only', ...spec);
   expect(create, create.stderr).toMatchObject({ status: 0, stdout: 'Domain snapshot migrate created\n' });
   await writers[0]?.advanced(50);
 
   expect(await taken()).toBe('migrate');
-  while (!(await blockferry('snapshot-list', 'VM', '--mirrored')).stdout.endsWith(' disk-snapshot   ready\n\n'));
-  const xml = (await blockferry('snapshot-dumpxml', 'VM', 'migrate')).stdout;
+  while (!(await blockferry('snapshot-list', 'VM2', '--mirrored')).stdout.endsWith(' disk-snapshot   ready\n\n'));
+  const xml = (await blockferry('snapshot-dumpxml', 'VM2', 'migrate')).stdout;
   expect(xml).toContain(`<source file='${file}'/>`);
   expect(xml).toContain(`<mirror type='file' file='${mirror}' format='qcow2' job='copy' ready='yes'>`);
-  expect(xml).toContain('<name>VM</name>');
-  expect((await blockferry('snapshot-current', 'VM', '--name')).stdout).toBe('migrate\n');
+  expect(xml).toContain('<name>VM2</name>');
+  expect((await blockferry('snapshot-current', 'VM2', '--name')).stdout).toBe('migrate\n');
 
   // Nothing else through blockferry meanwhile; libvirt itself refuses what a block job is in the way of.
   for (const argv of [
-    ['snapshot-create-as', 'VM', 's3', '--disk-only'],
-    ['snapshot-revert', 'VM', 'migrate'],
-    ['migrate', 'VM', '--to', target, '--yes'],
+    ['snapshot-create-as', 'VM2', 's3', '--disk-only'],
+    ['snapshot-revert', 'VM2', 'migrate'],
+    ['migrate', 'VM2', '--to', target, '--yes'],
   ]) {
     const refused = await blockferry(...argv);
     expect([refused.status === 0, refused.stderr]).toEqual([
@@ -130,11 +130,11 @@ test('the flow of the patch: snapshot, cp, pivot', async () => {
       expect.stringContaining("mirrored snapshot 'migrate'"),
     ]);
   }
-  const neither = await blockferry('snapshot-delete', 'VM', 'migrate');
+  const neither = await blockferry('snapshot-delete', 'VM2', 'migrate');
   expect(neither.stderr).toContain("snapshot 'migrate' is mirrored: give it --mirror-pivot or --mirror-abort");
   expect(await blockferry('recover')).toMatchObject({ status: 0 });
 
-  const pivotNow = async (): Promise<Ended> => await blockferry('snapshot-delete', 'VM', 'migrate', '--mirror-pivot');
+  const pivotNow = async (): Promise<Ended> => await blockferry('snapshot-delete', 'VM2', 'migrate', '--mirror-pivot');
   expect((await pivotNow()).stderr).toContain('does not hold the same');
   execFileSync('qemu-img', ['convert', '-O', 'qcow2', join(source, 'old.qcow2'), join(target, 'old.qcow2')]);
   expect((await pivotNow()).stderr).toContain('libvirt has taken it to be');
@@ -151,8 +151,8 @@ test('the flow of the patch: snapshot, cp, pivot', async () => {
   expect((await readdir(target)).toSorted()).toEqual(['common', 'new.qcow2', 'old.qcow2']);
   expect((await readdir(source)).toSorted()).toEqual(['common', 'old.migrate', 'old.qcow2']);
   expect(await taken()).toBe('');
-  expect(await virsh('dumpxml', 'VM')).not.toContain('<mirror');
-  expect(await virsh('dumpxml', 'VM', '--inactive')).not.toContain('<backingStore');
+  expect(await virsh('dumpxml', 'VM2')).not.toContain('<mirror');
+  expect(await virsh('dumpxml', 'VM2', '--inactive')).not.toContain('<backingStore');
 });
 
 test('the VM ends while it stands: recover, and the definition begins with the newest data', async () => {
@@ -160,13 +160,13 @@ test('the VM ends while it stands: recover, and the definition begins with the n
   const before = (await readdir(target)).toSorted();
   const back = await lab.storage('path3');
   const spec = `vda,mirror=${join(back, 'newer.qcow2')}`;
-  const create = await blockferry('snapshot-create-as', 'VM', 's4', '--disk-only', '--diskspec', spec);
+  const create = await blockferry('snapshot-create-as', 'VM2', 's4', '--disk-only', '--diskspec', spec);
   expect(create, create.stderr).toMatchObject({ status: 0 });
-  await virsh('destroy', 'VM');
-  const pivot = await blockferry('snapshot-delete', 'VM', 's4', '--mirror-pivot');
+  await virsh('destroy', 'VM2');
+  const pivot = await blockferry('snapshot-delete', 'VM2', 's4', '--mirror-pivot');
   expect(pivot.stderr).toContain('the disks have not been swapped: --mirror-abort ends it');
-  expect(await blockferry('snapshot-delete', 'VM', 's4', '--mirror-abort')).toMatchObject({ status: 0 });
+  expect(await blockferry('snapshot-delete', 'VM2', 's4', '--mirror-abort')).toMatchObject({ status: 0 });
   expect([(await readdir(target)).toSorted(), await readdir(back)]).toEqual([before, []]);
-  await virsh('start', 'VM');
+  await virsh('start', 'VM2');
   expect(await files()).toEqual([join(target, 'new.qcow2'), join(target, 'new.qcow2')]);
 });

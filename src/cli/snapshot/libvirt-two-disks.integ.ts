@@ -30,7 +30,7 @@ describe.each(builds.map((build) => ({ build, persistent: build.label !== 'insta
       const { lib_ver: version } = await client.call('CONNECT_GET_LIB_VERSION');
       expect(version).toBeGreaterThanOrEqual(LIBVIRT[build.label] ?? 0n);
       const loaded = await loadedVm(lab, {
-        name: 'VM',
+        name: 'VM3',
         disks: async (source) => {
           const disks: LabDisk[] = [];
           for (const [n, format] of (['qcow2', 'raw'] as const).entries()) {
@@ -62,7 +62,7 @@ describe.each(builds.map((build) => ({ build, persistent: build.label !== 'insta
       const virsh = async (...args: readonly string[]): Promise<string> =>
         (await run('virsh', ['-q', '-c', daemon.uri(), ...args])).stdout;
       const files = async (...options: readonly string[]): Promise<string[]> =>
-        (await virsh('domblklist', 'VM', ...options))
+        (await virsh('domblklist', 'VM3', ...options))
           .trim()
           .split(/\s+/)
           .filter((word) => word.startsWith('/'));
@@ -73,18 +73,18 @@ describe.each(builds.map((build) => ({ build, persistent: build.label !== 'insta
 
       const [first, second] = [join(target, 'first.qcow2'), join(target, 'second.qcow2')];
       const specs = ['--diskspec', `vda,mirror=${first}`, '--diskspec', `vdb,mirror=${second}`];
-      await blockferry('snapshot-create-as', 'VM', 'both', '--disk-only', ...specs);
-      const xml = (await blockferry('snapshot-dumpxml', 'VM', 'both')).stdout;
+      await blockferry('snapshot-create-as', 'VM3', 'both', '--disk-only', ...specs);
+      const xml = (await blockferry('snapshot-dumpxml', 'VM3', 'both')).stdout;
       expect([...xml.matchAll(/<mirror .*file='([^']*)'/g)].map((match) => match[1])).toEqual([first, second]);
       await run('cp', [join(source, 'disk0.qcow2'), join(source, 'disk1.raw'), target]);
       await Promise.all(writers.map((writer) => writer.advanced(20)));
-      const pivot = await blockferry('snapshot-delete', 'VM', 'both', '--mirror-pivot');
+      const pivot = await blockferry('snapshot-delete', 'VM3', 'both', '--mirror-pivot');
       expect(pivot.stderr).toMatch(/guest I\/O held \d+\.\d ms \(pivot\)/);
       expect(await now()).toEqual(everywhere([first, second]));
 
       await run('rm', [join(source, 'disk0.qcow2'), join(source, 'disk1.raw')]);
       await Promise.all(writers.map((writer) => writer.advanced(20)));
-      const { stdout } = await blockferry('migrate', 'VM', '--to', source, '--yes');
+      const { stdout } = await blockferry('migrate', 'VM3', '--to', source, '--yes');
       expect(stdout).toContain('disk1.raw');
       const moved = [join(source, 'first.qcow2'), join(source, 'second.qcow2')];
       expect(await now()).toEqual(everywhere(moved));
@@ -97,12 +97,12 @@ describe.each(builds.map((build) => ({ build, persistent: build.label !== 'insta
         [0, 0],
       ]);
       expect(await loaded.vm.ioErrors()).toEqual([]);
-      expect((await virsh('snapshot-list', 'VM', '--name')).trim()).toBe('');
-      await virsh('destroy', 'VM');
+      expect((await virsh('snapshot-list', 'VM3', '--name')).trim()).toBe('');
+      await virsh('destroy', 'VM3');
       if (!persistent) return;
-      await virsh('start', 'VM');
+      await virsh('start', 'VM3');
       expect(await files()).toEqual(moved);
-      await virsh('destroy', 'VM');
+      await virsh('destroy', 'VM3');
     });
   },
 );

@@ -262,14 +262,14 @@ test('libvirt freezes and thaws for a mirrored snapshot, whoever of the two dies
     await lab.storage('state'),
   ];
   const disks = await filesystemDisks(source);
-  const { vm } = await LabDomain.start(lab, daemon, { name: 'VM', disks, extraXml: AGENT_CHANNEL });
+  const { vm } = await LabDomain.start(lab, daemon, { name: 'VM4', disks, extraXml: AGENT_CHANNEL });
   await mountFilesystem(vm);
   const spec = `vda,mirror=${join(target, 'new')}`;
-  const quiesced = ['snapshot-create-as', 'VM', 'm', '--disk-only', '--quiesce', '--diskspec', spec];
+  const quiesced = ['snapshot-create-as', 'VM4', 'm', '--disk-only', '--quiesce', '--diskspec', spec];
   const options = ['--state-dir', state, '-c', daemon.uri()];
   const start = (): Blockferry => Blockferry.start(...quiesced, ...options);
   const abort = async (): Promise<Ended> =>
-    await Blockferry.run('snapshot-delete', 'VM', 'm', '--mirror-abort', ...options);
+    await Blockferry.run('snapshot-delete', 'VM4', 'm', '--mirror-abort', ...options);
   const recover = async (): Promise<Ended> => await Blockferry.run('recover', '--state-dir', state);
   const write = async (text: string): Promise<void> => {
     expect(await vm.shell(`echo ${text} > ${GUEST_FOLDER}/$$`)).toMatchObject({ status: 0 });
