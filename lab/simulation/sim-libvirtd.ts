@@ -80,9 +80,18 @@ export class SimLibvirtd implements Wire {
 
   // Its life.
 
-  /** `kill -9`. It is started again after a while, and begins with what it had written down. */
-  kill(): void {
+  /** What it had written down last. */
+  get written(): DomainBelief {
+    return copyOf(this.#written);
+  }
+
+  /**
+   * `kill -9`. It is started again after a while, and begins with what it had written down.
+   * @param written default: all that it had
+   */
+  kill(written: DomainBelief = this.#written): void {
     if (!this.up) return;
+    this.#written = written;
     this.up = false;
     this.wasKilled = true;
     this.#life += 1;
