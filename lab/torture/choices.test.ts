@@ -72,6 +72,26 @@ test.each(DRIVERS)('a thousand seeds come to every step, point of the swaps, lay
   expect(other.filter((what) => seen.has(what))).toEqual([]);
 });
 
+test.each(DRIVERS)(
+  'in place of migrations mirrored snapshots, which are killed when taken and when ended: %s',
+  (driver) => {
+    const all = Array.from({ length: 1000 }, (_, seed) => choose(seed, { driver, snapshots: true }));
+    const seen = new Set(
+      all.flatMap(({ moment, snapshot }) => [
+        `${snapshot?.killed} ${moment.kind === 'step' ? moment.at : moment.kind}`,
+        snapshot?.way,
+        snapshot?.again === undefined ? 'once' : 'twice',
+      ]),
+    );
+    const steps = { create: ['prepare', 'snapshot', 'mirror'], end: ['attach', 'pivot', 'clean'] };
+    const wanted = Object.entries(steps).flatMap(([killed, names]) => [
+      `${killed} time`,
+      ...names.flatMap((name) => [`${killed} ${name} (begun)`, `${killed} ${name} (done)`]),
+    ]);
+    expect(seen).toEqual(new Set([...wanted, 'pivot', 'abort', 'once', 'twice']));
+  },
+);
+
 function last(...entries: Parameters<typeof summary>[0]): unknown[] {
   const { lines, failed } = summary(entries);
   return [lines.at(-1), failed];

@@ -66,6 +66,14 @@ export interface RequestChoice {
   readonly mirrorServer: boolean;
 }
 
+/** A mirrored snapshot in place of a migration; moment and blow are those of one of its two commands. */
+export interface SnapshotChoice {
+  readonly killed: 'create' | 'end';
+  readonly way: 'pivot' | 'abort';
+  /** What comes then is killed as well, so many milliseconds after it was started. */
+  readonly again?: Blow & { readonly after: number };
+}
+
 /** All that is decided about a trial before it begins. Plain data, and the same for the same seed. */
 export interface Choices {
   readonly seed: number;
@@ -78,6 +86,7 @@ export interface Choices {
   readonly gcBefore: boolean;
   /** In turn, until one that is not killed has ended it; the last is not. */
   readonly attempts: readonly [Attempt, ...Attempt[]];
+  readonly snapshot?: SnapshotChoice;
 }
 
 const MiB = 2 ** 20;
@@ -93,9 +102,14 @@ export interface ChoicesOptions {
   readonly driver?: Driver;
   /** How many disks the VM may have. */
   readonly counts?: readonly [number, ...number[]];
+  /** Mirrored snapshots in place of migrations. Default: false. */
+  readonly snapshots?: boolean;
 }
 
-export function choose(seed: number, { driver = 'QMP', counts = COUNTS[driver] }: ChoicesOptions = {}): Choices {
+export function choose(
+  seed: number,
+  { driver = 'QMP', counts = COUNTS[driver], snapshots = false }: ChoicesOptions = {},
+): Choices {
   const random = randomOf(seed);
   const fold = random.chance(0.8);
   const request: RequestChoice = {
@@ -113,7 +127,25 @@ export function choose(seed: number, { driver = 'QMP', counts = COUNTS[driver] }
   const gcBefore = random.chance(0.1);
   const attempts = chooseAttempts(random, driver);
   const persistent = random.chance(0.6);
-  return { seed, driver, layout: { ...layout, persistent }, request, moment, blow, gcBefore, attempts };
+  const choices = { seed, driver, layout: { ...layout, persistent }, request, moment, blow, gcBefore, attempts };
+  return snapshots ? { ...choices, ...chooseSnapshot(random, driver) } : choices;
+}
+
+function chooseSnapshot(random: Random, driver: Driver): Pick<Choices, 'moment' | 'blow' | 'snapshot'> {
+  const killed = random.pick(['create', 'end'] as const);
+  const steps = { create: ['prepare', 'snapshot', 'mirror'], end: ['attach', 'pivot', 'pivot', 'clean'] } as const;
+  const { swap, recovery } = PACE[driver];
+  const moment: Moment = random.chance(0.4)
+    ? { kind: 'time', after: random.integer(recovery) }
+    : {
+        kind: 'step',
+        at: `${random.pick(steps[killed])} (${random.pick(['begun', 'begun', 'done'])})`,
+        after: random.integer(swap + 1),
+      };
+  const again = { ...chooseBlow(random, moment, driver), after: 100 + random.integer(recovery) };
+  const way = random.chance(0.75) ? 'pivot' : 'abort';
+  const twice = random.chance(0.4);
+  return { moment, blow: chooseBlow(random, moment, driver), snapshot: { killed, way, ...(twice && { again }) } };
 }
 
 function chooseMoment(random: Random, { fold, verify }: RequestChoice, driver: Driver): Moment {

@@ -43,6 +43,7 @@ export class LibvirtHost implements Hypervisor {
 
 class DomainVm implements TrialVm, AsyncDisposable {
   readonly vm: LabVm;
+  readonly name: string;
   readonly named: TrialVm['named'];
   readonly address: TrialVm['address'];
   readonly #domain: LabDomain;
@@ -51,6 +52,7 @@ class DomainVm implements TrialVm, AsyncDisposable {
   constructor(domain: LabDomain, persistent: boolean) {
     const { vm, name, daemon } = domain;
     this.vm = vm;
+    this.name = name;
     this.named = [name, '--connect', daemon.uri()];
     this.address = { qmpPath: '', domain: { uri: daemon.uri(), name } };
     this.#domain = domain;

@@ -42,12 +42,20 @@ async function list(folder: string): Promise<string[]> {
   );
 }
 
-/** Everything that should not be there, and everything that should and is not, in words. */
-export async function findLitter(scene: Scene, before: readonly string[], end: End): Promise<string[]> {
+/**
+ * Everything that should not be there, and everything that should and is not, in words.
+ * @param others what may be there besides
+ */
+export async function findLitter(
+  scene: Scene,
+  before: readonly string[],
+  end: End,
+  others: readonly string[],
+): Promise<string[]> {
   const wanted = filesAfter(before, end);
   const found = await filesOf(scene);
   return [
-    ...found.filter((path) => !wanted.includes(path)).map((path) => `${path} is there`),
+    ...found.filter((path) => !wanted.includes(path) && !others.includes(path)).map((path) => `${path} is there`),
     ...wanted.filter((path) => !found.includes(path)).map((path) => `${path} is not there`),
     ...litterOfJournal(scene.stateDir),
     ...(await list(join(scene.stateDir, 'control')).catch(() => [] as string[]))

@@ -29,6 +29,7 @@ left over. The last line is "N trials, N lost, N littered"; exit status 1 on any
   --build LABEL     or one that the lab knows: installed, backports
   --libvirt         VMs of libvirt, the one that comes with the build; libvirtd dies as well, alone or with the others. As root
   --disks N[,N...]  how many disks a VM may have, 1 to ${MOST_DISKS} (default: 1 to 4; with --libvirt 1 or 2)
+  --snapshots       mirrored snapshots, taken, copied by hand, and ended by --mirror-pivot or --mirror-abort, in place of migrations
   --results FILE    each trial is added to it, those in it of the same QEMU, disks and sources are not run again, and the sums
                     are over all of them: a long run can be interrupted and gone on with
   --evidence DIR    where a folder is left of each trial that fails (default: blockferry-torture in the temporary folder)
@@ -42,6 +43,7 @@ const { values, number, numbers } = programOptions(USAGE, {
   build: { type: 'string' },
   libvirt: { type: 'boolean', default: false },
   disks: { type: 'string' },
+  snapshots: { type: 'boolean', default: false },
   results: { type: 'string' },
   evidence: { type: 'string', default: join(tmpdir(), 'blockferry-torture') },
 });
@@ -67,7 +69,11 @@ if (values.libvirt && values.qemu !== undefined)
 if (values.qemu !== undefined) process.env['QEMU'] = values.qemu;
 const build = await buildOption(values.build);
 const driver = values.libvirt ? 'libvirt' : 'QMP';
-const variant = [...(values.libvirt ? [' of libvirt'] : []), ...(counts ? [` with ${counts.join(' or ')} disks`] : [])];
+const variant = [
+  ...(values.libvirt ? [' of libvirt'] : []),
+  ...(counts ? [` with ${counts.join(' or ')} disks`] : []),
+  ...(values.snapshots ? [', snapshots'] : []),
+];
 const about = { version: `${build.version}${variant.join('')}`, commit: commitOfSources() };
 const results = new Results(values.results);
 const seeds = Array.from({ length: trials }, (_, n) => first + n);
@@ -78,6 +84,7 @@ await runTrials(open, {
   build,
   driver,
   ...(counts && { counts }),
+  snapshots: values.snapshots,
   evidence: resolve(values.evidence),
   jobs,
   onAnswer: (answer) => {

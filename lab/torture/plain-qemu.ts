@@ -5,11 +5,13 @@ import { DISK_SIZE } from './layout.ts';
 import { litterInQemu } from './litter-in-qemu.ts';
 import type { Hypervisor, TrialVm } from './trial-vm.ts';
 
+const NAME = 'torture';
+
 /** VMs that nobody manages, driven over QMP. They go on from a saved guest. */
 export const PLAIN_QEMU: Hypervisor = {
   async start(lab, disks, { style }) {
     const warm = disks.map(() => DISK_SIZE);
-    const vm = await lab.startVm({ name: 'torture', disks, style, warm });
+    const vm = await lab.startVm({ name: NAME, disks, style, warm });
     await vm.booted();
     return new PlainVm(vm, (await traces(vm, [])).nodes);
   },
@@ -17,6 +19,7 @@ export const PLAIN_QEMU: Hypervisor = {
 
 class PlainVm implements TrialVm {
   readonly vm: LabVm;
+  readonly name = NAME;
   readonly named: TrialVm['named'];
   readonly address: TrialVm['address'];
   readonly #nodes: string;

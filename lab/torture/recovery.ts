@@ -5,6 +5,16 @@ import { Manager } from './manager.ts';
 import type { Scene } from './scene.ts';
 import { type Life, strike } from './strike.ts';
 
+/** What came of a trial's commands. */
+export interface Flow {
+  /** Where the one was that was killed. */
+  readonly phase: string;
+  /** Those after it, in words. */
+  readonly commands: readonly string[];
+  /** Files that a person made on the target, and who may have to do without where all is as it was. */
+  readonly copied: readonly string[];
+}
+
 /**
  * Runs the commands that were chosen until the journal says that nothing is unfinished: the first that is not killed must do.
  * @param migrate the arguments of the command that began it

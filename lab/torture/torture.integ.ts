@@ -29,9 +29,12 @@ afterAll(async () => {
 describe.each(builds)('QEMU $version ($label)', (build) => {
   // The first build is the machine's own. These are to see that trials and engine are sound; `npm run torture` runs as many as
   // one has time for, with other seeds.
-  const trials = build === builds[0] ? 18 : 6;
+  const migrations = build === builds[0] ? 15 : 5;
 
-  test(`${trials} trials lose nothing and leave nothing over`, async () => {
+  test.each([
+    ['migrations', migrations, false],
+    ['mirrored snapshots', 3, true],
+  ])('%s: %i trials lose nothing and leave nothing over', async (_what, trials, snapshots) => {
     const seeds = Array.from({ length: trials }, (_, n) => 1 + n);
     const bad: string[] = [];
     const onAnswer = (answer: Parameters<typeof report>[0]): void => {
@@ -39,7 +42,7 @@ describe.each(builds)('QEMU $version ($label)', (build) => {
       said.push(...lines);
       if (lines[0]?.startsWith('FAIL')) bad.push(...lines);
     };
-    await runTrials(seeds, { build, evidence, jobs: 2, counts: [1, 2], onAnswer });
+    await runTrials(seeds, { build, evidence, jobs: 2, counts: [1, 2], snapshots, onAnswer });
     expect(bad).toEqual([]);
   });
 });

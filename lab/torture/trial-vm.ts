@@ -12,6 +12,7 @@ export interface Hypervisor {
 /** The VM of a trial, and what differs with what runs it. */
 export interface TrialVm {
   readonly vm: LabVm;
+  readonly name: string;
   /** How the command line names it. */
   readonly named: readonly string[];
   /** How a process of the lab that drives a migration does. */

@@ -9,9 +9,10 @@ import type { Choices, RequestChoice } from './choices.ts';
 import type { ImageStock } from './layout.ts';
 import { type End, filesOf, findLitter, findProcesses, litterInGuest } from './litter.ts';
 import { Manager } from './manager.ts';
-import { endOf, recover } from './recovery.ts';
+import { endOf, type Flow, recover } from './recovery.ts';
 import { Scene } from './scene.ts';
-import { lifeOf, strike } from './strike.ts';
+import { snapshotFlow } from './snapshot-flow.ts';
+import { type Life, lifeOf, strike } from './strike.ts';
 import type { Hypervisor, TrialVm } from './trial-vm.ts';
 
 export interface TrialResult {
@@ -82,7 +83,7 @@ async function inLab(
   { stock, hypervisor }: Bench,
   choices: Choices,
   doings: Doings,
-  { beforeRecovery }: Tampering,
+  tampering: Tampering,
 ): Promise<TrialResult> {
   const began = performance.now();
   const scene = await Scene.open(lab, stock, choices.layout, hypervisor);
@@ -90,22 +91,12 @@ async function inLab(
   doings.trialVm = trialVm;
   const before = await filesOf(scene);
   const life = lifeOf(trialVm);
-  const migrate = migrateArguments(scene, choices.request);
-
-  const manager = begin(scene, choices, migrate);
-  doings.managers.push(manager);
-  await manager.until(choices.moment);
-  if (!manager.running && ((await manager.ended) ?? 0) !== 0)
-    throw new Error('nobody was killed, and it failed all the same');
-  const phase = phaseOf(choices, manager);
-  await strike(choices.blow, manager, life);
-  await manager.ended;
-  await beforeRecovery?.(scene);
-
-  const commands = await recover(scene, choices, migrate, life, doings.managers);
+  const { phase, commands, copied } = choices.snapshot
+    ? await snapshotFlow(scene, choices, choices.snapshot, life, doings.managers)
+    : await migrationFlow(scene, choices, life, doings.managers, tampering);
   const end = endOf(stateDir);
   const images = imagesAfter(scene, end);
-  const litter = await findLitter(scene, before, end);
+  const litter = await findLitter(scene, before, end, copied);
   const alive = life.alive();
   // It writes on, and nothing is held.
   if (alive) await Promise.all(writers.map((writer) => writer.advanced(2)));
@@ -127,6 +118,27 @@ async function inLab(
     litter,
     ms: Math.round(performance.now() - began),
   };
+}
+
+/** A migration that is killed, and brought to an end. */
+async function migrationFlow(
+  scene: Scene,
+  choices: Choices,
+  life: Life,
+  managers: Manager[],
+  { beforeRecovery }: Tampering,
+): Promise<Flow> {
+  const migrate = migrateArguments(scene, choices.request);
+  const manager = begin(scene, choices, migrate);
+  managers.push(manager);
+  await manager.until(choices.moment);
+  if (!manager.running && ((await manager.ended) ?? 0) !== 0)
+    throw new Error('nobody was killed, and it failed all the same');
+  const phase = phaseOf(choices, manager);
+  await strike(choices.blow, manager, life);
+  await manager.ended;
+  await beforeRecovery?.(scene);
+  return { phase, commands: await recover(scene, choices, migrate, life, managers), copied: [] };
 }
 
 function migrateArguments({ trialVm, target, stateDir }: Scene, request: RequestChoice): string[] {

@@ -15,6 +15,8 @@ export interface Order {
   readonly seed: number;
   /** How many disks the VM may have; default: that of `choose`. */
   readonly counts?: readonly [number, ...number[]];
+  /** Mirrored snapshots in place of migrations. Default: false. */
+  readonly snapshots?: boolean;
 }
 
 /** A trial that did not come to its end has only the reason. */
@@ -30,10 +32,13 @@ async function makeBench({ build, evidence, driver }: Order): Promise<Bench> {
 }
 
 async function answer(order: Order): Promise<Answer> {
-  const { seed, driver, counts } = order;
+  const { seed, driver, counts, snapshots = false } = order;
   try {
     bench ??= makeBench(order);
-    return await runTrial(await bench, choose(seed, { ...(driver && { driver }), ...(counts && { counts }) }));
+    return await runTrial(
+      await bench,
+      choose(seed, { ...(driver && { driver }), ...(counts && { counts }), snapshots }),
+    );
   } catch (error) {
     return { seed, failure: messageOf(error) };
   }

@@ -60,7 +60,8 @@ export const snapshotCurrent: Command = async (context, options) => {
   const domain = await domainOf(context, options);
   const wanted = options.text('snapshotname');
   if (wanted !== undefined) return await makeCurrent(domain, wanted);
-  if (!(await domain.hasCurrent())) throw new VirshError(`domain '${domain.name}' has no current snapshot`);
+  if (!(await domain.hasCurrent()))
+    throw new VirshError(`domain '${options.required('domain')}' has no current snapshot`);
   const name = await domain.current();
   if (options.has('name')) return name;
   return await domain.describe(name, { secure: options.has('security-info') });
