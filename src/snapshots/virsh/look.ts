@@ -34,8 +34,9 @@ function yesNo(value: boolean): string {
 
 /** `snapshot-dumpxml`. */
 export const snapshotDumpxml: Command = async (context, options) => {
-  const domain = await domainOf(context, options);
+  // In this order, which decides which of two empty ones is said to be.
   const name = options.required('snapshotname');
+  const domain = await domainOf(context, options);
   await domain.find(name);
   const xml = await domain.describe(name, { secure: options.has('security-info') });
   const xpath = options.text('xpath');
