@@ -1,6 +1,7 @@
 /** The commands on VMs of libvirt. The guests are not waited for: their QEMU and their disks are all that is needed. */
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { copying, find } from '../../lab/cli-scene.ts';
 import { Lab, LabDomain, LabLibvirtd } from '../../lab/index.ts';
@@ -13,7 +14,8 @@ let daemon: LabLibvirtd;
 
 beforeAll(async () => {
   lab = await Lab.open({ name: 'libvirt-cli' });
-  daemon = await LabLibvirtd.start(lab);
+  // Not root, so that it matters to whom libvirt gives the images.
+  daemon = await LabLibvirtd.start(lab, { user: '+65534' });
 });
 afterAll(async () => await lab[Symbol.asyncDispose]());
 
@@ -111,12 +113,13 @@ describe('a persistent VM whose QEMU dies', () => {
     const here = await place('dies', true, 'raw');
     await killedCopying(here);
     expect(await virsh('domblklist', 'dies', '--inactive')).toContain('.overlay.qcow2');
-    await here.domain.vm.kill();
-    // As at boot, where recovery comes before libvirt: all but the definition is done.
+    const before = await readdir(here.source);
+    expect(before).toHaveLength(2);
     await daemon.kill({ stayDown: true });
+    await here.domain.vm.kill();
     const early = await Blockferry.json('recover', ...here.common);
-    expect(early.status).not.toBe(0);
-    expect(await readdir(here.source)).toEqual(['a.raw']);
+    expect([early.status, await readdir(here.source)]).toEqual([1, before]);
+    expect(JSON.stringify(early.lines.at(-1))).toContain('libvirt');
     await daemon.rise();
     const { status, lines } = await Blockferry.json('recover', ...here.common);
     expect([status, find(lines, 'result')], JSON.stringify(lines.at(-1))).toMatchObject([
@@ -127,6 +130,24 @@ describe('a persistent VM whose QEMU dies', () => {
     await virsh('start', 'dies');
     expect(await virsh('domblklist', 'dies')).toContain(join(here.source, 'a.raw'));
     await virsh('destroy', 'dies');
+  });
+
+  test('libvirtd notes it late: nothing is touched before, and it starts afterwards', async () => {
+    const here = await place('dies3', true);
+    await killedCopying(here);
+    const before = await readdir(here.source);
+    const pids = daemon.pids('libvirtd');
+    for (const pid of pids) process.kill(pid, 'SIGSTOP');
+    await here.domain.vm.kill();
+    const recovering = Blockferry.json('recover', ...here.common);
+    await sleep(2000);
+    expect(await readdir(here.source)).toEqual(before);
+    for (const pid of pids) process.kill(pid, 'SIGCONT');
+    expect((await recovering).status).toBe(0);
+    expect([await readdir(here.source), await readdir(here.target)]).toEqual([['a.qcow2'], []]);
+    // What it has not given back it would refuse to give again.
+    await virsh('start', 'dies3');
+    await virsh('destroy', 'dies3');
   });
 
   test('while blockferry drives: it goes back by itself, and the definition names the source', async () => {

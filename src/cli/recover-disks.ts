@@ -13,16 +13,18 @@ export async function recoverDisks(
   journal: Journal,
   { id, vm }: Pick<JournalRow, 'id' | 'vm'>,
 ): Promise<Outcome> {
-  const redefine = isLibvirtUri(vm.address) && { redefine: redefining(vm.address, vm.uuid) };
+  const manager = isLibvirtUri(vm.address) && { manager: managerOf(vm.address, vm.uuid) };
   const onEvent = renderer.event.bind(renderer);
-  return await recoverOffline(id, { journal, onEvent, ...redefine });
+  return await recoverOffline(id, { journal, onEvent, ...manager });
 }
 
-/** What brings the definition of a VM of libvirt up to date; libvirt's code is loaded when that is called for. */
-export function redefining(uri: string, uuid: string): OfflineDeps['redefine'] & object {
-  return async (images) => {
-    const { redirectDefinition } = await loadLibvirt();
-    await redirectDefinition(uri, uuid, images);
+/** The libvirt that manages a VM; its code is loaded when it is called for. */
+export function managerOf(uri: string, uuid: string): OfflineDeps['manager'] & object {
+  return {
+    untilEnded: async (process) => await (await loadLibvirt()).untilEnded(uri, uuid, process),
+    async redefine(images) {
+      await (await loadLibvirt()).redirectDefinition(uri, uuid, images);
+    },
   };
 }
 

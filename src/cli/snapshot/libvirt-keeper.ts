@@ -4,7 +4,7 @@ import { describedDomain, type KeeperDeps } from '../../snapshots/index.ts';
 import { type LibvirtVm, loadLibvirt, processExists } from '../../vm/index.ts';
 import type { Cli } from '../cli.ts';
 import { openJournal } from '../open-journal.ts';
-import { redefining } from '../recover-disks.ts';
+import { managerOf } from '../recover-disks.ts';
 
 /** What keeps the mirrored snapshot of a VM of libvirt. @param uri the libvirt that manages it */
 export function libvirtKeeper(
@@ -34,7 +34,7 @@ export function libvirtKeeper(
         await using vm = await connect();
         return await vm.mirrorChains();
       },
-      redefine: redefining(uri, owner.uuid),
+      manager: managerOf(uri, owner.uuid),
     },
   };
 }

@@ -21,11 +21,20 @@ export interface OfflineDeps {
   /** Default: this host. */
   readonly host?: Host;
   readonly onEvent?: (event: MigrationEvent) => void;
+  /** Whoever manages the VM. */
+  readonly manager?: VmManager;
+}
+
+/** Who keeps the definition of a VM that has ended. */
+export interface VmManager {
   /**
-   * Brings the VM's definition up to date, where somebody keeps one: which image to start from, for each file that it may
-   * name. May be called again.
+   * Resolves when it has noted that the VM has ended, and given back what the VM had of its images. An image that is not where it
+   * was then makes libvirt keep all else that the VM had, and the VM is not started again.
+   * @param process the QEMU that has ended, as in the journal
    */
-  readonly redefine?: (images: ReadonlyMap<string, StartImage>) => Promise<void>;
+  untilEnded(process: string): Promise<void>;
+  /** Brings the definition up to date: which image to start from, for each file that it may name. May be called again. */
+  redefine(images: ReadonlyMap<string, StartImage>): Promise<void>;
 }
 
 /** The merge is written down under this name, among the steps. */
@@ -57,6 +66,7 @@ export async function recoverOffline(id: string, deps: OfflineDeps): Promise<Out
   };
   emit({ type: 'taken-over', pid: process.pid });
   try {
+    await deps.manager?.untilEnded(plan.vm.process);
     await heedMarks({ journal, plan, host });
     const ledger = new Ledger(journal, host, id);
     for (const kind of COMMIT_KINDS) await removeMark({ plan, ledger, host }, kind);
@@ -67,7 +77,7 @@ export async function recoverOffline(id: string, deps: OfflineDeps): Promise<Out
       verdict.truth === 'source'
         ? await backAtSource({ journal, host, plan, emit }, verdict)
         : await onTarget({ journal, host, plan, emit }, verdict);
-    await deps.redefine?.(startImages(plan, verdict));
+    await deps.manager?.redefine(startImages(plan, verdict));
     const { kind, message } = outcome;
     // Both or none: what is finished is not given to a person for an event that could not be written.
     journal.transaction(() => {

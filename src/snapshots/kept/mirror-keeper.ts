@@ -32,8 +32,8 @@ export interface KeptVm {
    * headers say at the pivot.
    */
   mirrorChains?(): Promise<ReadonlyMap<string, readonly string[]>>;
-  /** Brings the VM's definition up to date once it has ended, where somebody keeps one. */
-  readonly redefine?: OfflineDeps['redefine'];
+  /** Who keeps its definition when it has ended, where somebody does. */
+  readonly manager?: OfflineDeps['manager'];
 }
 
 /** What stands behind a VM whose mirrored snapshots blockferry keeps. */
@@ -137,8 +137,8 @@ export class MirrorKeeper {
     const { clock, onEvent, vm: kept } = this.#deps;
     const told = onEvent ? { onEvent } : {};
     if (!(await kept.processExists(standing.row.vm.process))) {
-      const { redefine } = kept;
-      return await endWithoutVm(journal, standing, way, { ...told, ...(redefine && { redefine }) });
+      const { manager } = kept;
+      return await endWithoutVm(journal, standing, way, { ...told, ...(manager && { manager }) });
     }
     await using vm = await kept.connect();
     if (vm === undefined) throw refusal('VIR_ERR_OPERATION_INVALID', 'domain is not running');
@@ -183,7 +183,7 @@ async function endWithoutVm(
   journal: Journal,
   { row, name }: Standing,
   way: 'pivot' | 'abort',
-  told: Pick<MigrationDeps, 'onEvent'> & Pick<OfflineDeps, 'redefine'>,
+  told: Pick<MigrationDeps, 'onEvent'> & Pick<OfflineDeps, 'manager'>,
 ): Promise<void> {
   const swapped = journal.commitRecord(row.id, 'pivot') !== undefined;
   if (swapped !== (way === 'pivot')) {

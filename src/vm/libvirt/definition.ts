@@ -1,10 +1,45 @@
-import { DOMAIN_XML, ERR, isLibvirtError, LibvirtClient } from '../../libvirt/index.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DOMAIN_STATE, DOMAIN_XML, ERR, isLibvirtError, LibvirtClient } from '../../libvirt/index.ts';
+import { discoverQemu } from '../qemu/discover.ts';
+import { isOfThisBoot, pidOf } from '../qemu/process-exists.ts';
 import { escapeAttribute } from './domain-xml.ts';
 
 /** What a disk is started from. */
 export interface StartImage {
   readonly path: string;
   readonly format: 'raw' | 'qcow2';
+}
+
+const LOOK_EVERY_MS = 50;
+
+/**
+ * Resolves when libvirtd has noted that a domain's QEMU has ended: it has then given the images back, all of them in one
+ * transaction (`qemuSecurityRestoreAllLabel`). Where one of them was not there just then, it gave back none, and the next start failed:
+ * "Setting different DAC user or group on FILE which is already in use" (9.0).
+ * @param process the QEMU, as a `VmIdentity` names it
+ * @throws FerryError what `LibvirtClient.connect` and `call` throw
+ */
+export async function untilEnded(uri: string, uuid: string, process: string): Promise<void> {
+  // What was given to a QEMU of another boot is given back by nobody, and forgotten.
+  if (!(await isOfThisBoot(process))) return;
+  await using client = await LibvirtClient.connect(uri);
+  try {
+    for (;;) {
+      const { dom } = await client.call('DOMAIN_LOOKUP_BY_UUID', { uuid });
+      // libvirtd ends a domain under the lock that this call takes as well.
+      const { state } = await client.call('DOMAIN_GET_STATE', { dom });
+      if (dom.id < 0 || state === DOMAIN_STATE.SHUTOFF || (await isAnother(dom.uuid, process))) return;
+      await sleep(LOOK_EVERY_MS);
+    }
+  } catch (error) {
+    if (!isLibvirtError(error, ERR.NO_DOMAIN)) throw error;
+  }
+}
+
+/** Whether a QEMU runs for the domain that was started after this one. */
+async function isAnother(uuid: string, process: string): Promise<boolean> {
+  const { pid } = (await discoverQemu()).find((vm) => vm.uuid === uuid) ?? {};
+  return pid !== undefined && pid !== pidOf(process);
 }
 
 /**
