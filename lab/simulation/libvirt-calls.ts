@@ -1,4 +1,4 @@
-import { ferryError, type FerryError } from '../../src/base/index.ts';
+import { ferryError, type FerryError, isFerryError } from '../../src/base/index.ts';
 import { BLOCK_JOB_ABORT, BLOCK_JOB_TYPE, DOMAIN_STATE, ERR, LIFECYCLE } from '../../src/libvirt/index.ts';
 import type { KnownDisk, KnownImage, KnownJob } from './domain-belief.ts';
 import type { World } from './world.ts';
@@ -59,6 +59,20 @@ export const CALLS: { readonly [name: string]: (daemon: Insides, name: string, a
     const [cur, end] = looked ? [copied, copied + dirty.size] : [0, 0];
     const type = job?.kind === 'copy' ? BLOCK_JOB_TYPE.COPY : BLOCK_JOB_TYPE.ACTIVE_COMMIT;
     return { found: 1, type, bandwidth: 0n, cur: BigInt(cur), end: BigInt(end) };
+  },
+
+  *QEMU_DOMAIN_MONITOR_COMMAND(daemon, _name, { cmd }) {
+    const world = daemon.world();
+    const { execute, arguments: args } = JSON.parse(String(cmd)) as MonitorCommand;
+    if (execute === 'query-named-block-nodes') return { result: JSON.stringify({ return: namedNodes(world) }) };
+    const { 'node-name': node = '' } = args;
+    try {
+      daemon.effect('blockdev-del', () => world.qemu.deleteNode(node), node);
+      return { result: '{"return": {}}' };
+    } catch (error) {
+      if (!isFerryError(error, 'QMP_COMMAND')) throw error;
+      return { result: JSON.stringify({ error: { desc: error.message } }) };
+    }
   },
 
   *DOMAIN_SUSPEND(daemon, name) {
@@ -203,6 +217,18 @@ export const CALLS: { readonly [name: string]: (daemon: Insides, name: string, a
   },
 };
 // oxlint-enable require-yield
+
+interface MonitorCommand {
+  readonly execute: string;
+  readonly arguments: { readonly 'node-name'?: string };
+}
+
+/** Of each image both of its nodes, of which the simulated QEMU has one. */
+function namedNodes({ qemu }: World): { readonly 'node-name': string; readonly file: string }[] {
+  return [...qemu.nodes.values()].flatMap(({ name, path: file }) =>
+    [...new Set([name, name.replace('-format', '-storage')])].map((each) => ({ 'node-name': each, file })),
+  );
+}
 
 /** Opens an image in QEMU to write to it: one that it has open already is locked. */
 function openToWrite(world: World, image: KnownImage): void {

@@ -56,9 +56,17 @@ export const PLANTED_DOMAIN_BUGS: { readonly [bug: string]: Parts } = {
   'a pivot that libvirtd has taken for an abort is not looked for in QEMU': {
     reach: (real) => ({ ...real, hasOpen: () => Promise.resolve(false) }),
   },
+
+  'what a libvirtd that was killed has left open stays open': {
+    wrap({ vm, journal }) {
+      return { vm: changed(vm, { closeNodes: leave, closeUnusedNodes: leave }), journal };
+    },
+  },
 };
 
 const ID = 'k3x9ab';
+
+const leave = (): Promise<void> => Promise.resolve();
 
 type Call = (name: string, args?: object) => Promise<unknown>;
 

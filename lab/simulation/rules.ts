@@ -212,8 +212,7 @@ export class Rules {
             .map(({ name }) => name),
     );
     for (const path of found)
-      if (!wanted.has(path) && !left.has(path) && !this.#isSpared(path))
-        this.#world.broken(`litter after ${outcome}: ${path}`);
+      if (!wanted.has(path) && !left.has(path)) this.#world.broken(`litter after ${outcome}: ${path}`);
     for (const path of wanted) if (!found.has(path)) this.#world.broken(`gone after ${outcome}: ${path}`);
     for (const { migration: id, kind, name, state } of journal.ledger) {
       if (id === migration && state !== 'gone' && !left.has(name))
@@ -221,13 +220,6 @@ export class Rules {
     }
     this.#rightContents(outcome);
     if (this.#world.qemu.alive) this.#rightNodes(outcome);
-  }
-
-  /** What a libvirtd that was killed has left open in QEMU is not removed. */
-  #isSpared(path: string): boolean {
-    const { libvirtd, files, qemu } = this.#world;
-    const inode = files.lookup(path);
-    return libvirtd?.wasKilled === true && inode !== undefined && qemu.opens(inode);
   }
 
   #filesBefore(): ReadonlySet<string> {
@@ -279,10 +271,12 @@ export class Rules {
       if (depth !== wanted)
         this.#world.broken(`the chain of ${disk} has ${depth} images after ${outcome} (${active.name})`);
     }
-    // What libvirt did not come to close, or to take back of a call that failed, it does not know of any more.
-    if (libvirtd && this.#world.faultsMade > 0) return;
-    for (const name of qemu.nodes.keys())
-      if (!used.has(name)) this.#world.broken(`the node ${name} is left after ${outcome}`);
+    // Of what libvirt did not come to close, that is closed what it does not know of any more, and not a second node on an image in use.
+    const inUse = new Set([...qemu.nodes.values()].filter(({ name }) => used.has(name)).map(({ inode }) => inode));
+    for (const { name, inode } of qemu.nodes.values()) {
+      if (used.has(name) || (libvirtd && this.#world.faultsMade > 0 && inUse.has(inode))) continue;
+      this.#world.broken(`the node ${name} is left after ${outcome}`);
+    }
   }
 
   #depth(disk: string): number {

@@ -113,6 +113,11 @@ export class SimFiles {
     }
   }
 
+  /** One of the names of a file that has one. */
+  nameOf(inode: Inode): string {
+    return this.names().find((path) => this.lookup(path) === inode) ?? '';
+  }
+
   /** The chain as headers name it, the image first; what is missing ends it with undefined. */
   chain(path: string, names: ReadonlyMap<string, string> = new Map()): readonly (Inode | undefined)[] {
     const chain: (Inode | undefined)[] = [];

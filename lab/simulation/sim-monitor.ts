@@ -215,12 +215,12 @@ export function dialler(
 }
 
 /** The files that QEMU has open. */
-export function openFiles({ qemu }: World): readonly OpenFile[] {
+export function openFiles({ qemu, files }: World): readonly OpenFile[] {
   if (!qemu.alive) return [];
-  return [...qemu.nodes.values()].map(({ inode, name }) => ({
+  return [...qemu.nodes.values()].map(({ inode, path }) => ({
     dev: inode.device,
     ino: String(inode.ino),
-    path: name,
+    path: files.lookup(path) === inode ? path : `${path} (deleted)`,
   }));
 }
 

@@ -22,6 +22,8 @@ export const BEHAVIOUR: { readonly [build in '7.2' | '10.0']: Behaviour } = {
 export interface Node {
   readonly name: string;
   readonly driver: string;
+  /** Where the file was when it was opened. */
+  readonly path: string;
   readonly inode: Inode;
   backing: Node | undefined;
   readonly file: Node | undefined;
@@ -93,7 +95,7 @@ export class SimQemu {
     for (const [level, inode] of [...this.#files.chain(path).entries()].toReversed()) {
       if (!inode) throw new Error(`the chain of ${path} is broken`);
       const name = names[level] ?? this.#implicitName();
-      below = this.#add(name, inode.format, inode, below, !name.startsWith('#'), undefined);
+      below = this.#add({ name, path: this.#files.nameOf(inode), inode, backing: below, owned: !name.startsWith('#') });
     }
     if (below) this.disks.set(disk, below);
   }
@@ -239,7 +241,8 @@ export class SimQemu {
         : typeof given === 'string'
           ? this.#need('blockdev-add', given)
           : this.#openBacking(path, inode);
-    this.#add(name, driver, inode, below, true, options.file['node-name']);
+    const fileNode = options.file['node-name'];
+    this.#add({ name, path, inode, backing: below, owned: true, ...(fileNode !== undefined && { fileNode }) });
   }
 
   #openBacking(path: string, { now }: Inode): Node | undefined {
@@ -247,7 +250,8 @@ export class SimQemu {
     const below = resolveBackingName(path, now.backing.name);
     const inode = this.#files.open(below);
     if (!inode) throw refusal('blockdev-add', `Could not open backing file: Could not open '${below}': No such file`);
-    return this.#add(this.#implicitName(), inode.format, inode, this.#openBacking(below, inode), false, undefined);
+    const backing = this.#openBacking(below, inode);
+    return this.#add({ name: this.#implicitName(), path: below, inode, backing, owned: false });
   }
 
   #implicitName(): string {
@@ -255,19 +259,13 @@ export class SimQemu {
     return `#block${this.#implicit}`;
   }
 
-  #add(
-    name: string,
-    driver: string,
-    inode: Inode,
-    backing: Node | undefined,
-    owned: boolean,
-    fileNode: string | undefined,
-  ): Node {
-    const fileName = fileNode ?? this.#implicitName();
-    const file: Node = { name: fileName, driver: 'file', inode, backing: undefined, file: undefined, owned: false };
-    const node: Node = { name, driver, inode, backing, file, owned };
+  #add({ fileNode, ...of }: Omit<Node, 'driver' | 'file'> & { readonly fileNode?: string }): Node {
+    const { path, inode } = of;
+    const name = fileNode ?? this.#implicitName();
+    const file: Node = { name, driver: 'file', path, inode, backing: undefined, file: undefined, owned: false };
+    const node: Node = { ...of, driver: inode.format, file };
     this.nodes.set(file.name, file);
-    this.nodes.set(name, node);
+    this.nodes.set(node.name, node);
     return node;
   }
 

@@ -34,6 +34,13 @@ async function virsh(...args: string[]): Promise<string> {
   return (await run('virsh', ['-q', '-c', daemon.uri(), ...args])).stdout;
 }
 
+/** A QMP command, past libvirt. */
+async function monitor(execute: string, args: object = {}): Promise<string> {
+  const said = await virsh('qemu-monitor-command', domain.name, JSON.stringify({ execute, arguments: args }));
+  expect(said).not.toContain('"error"');
+  return said;
+}
+
 /** What `virsh domblklist` says: the file of each disk. */
 async function files(...options: string[]): Promise<Record<string, string>> {
   const lines = (await virsh('domblklist', domain.name, ...options)).trim().split('\n');
@@ -169,6 +176,17 @@ describe('a transient VM with two qcow2 disks', () => {
         act: async (migration) => {
           await STEP.mirror.act(migration);
           await daemon.kill();
+          await daemon.untilReady();
+          // As if it had just opened an image of the chain that it puts the mirror on.
+          const node = { 'node-name': 'libvirt-90-storage', driver: 'file', filename: join(target, 'disk0.qcow2') };
+          await monitor('blockdev-add', { ...node, 'read-only': true });
+          const format = {
+            'node-name': 'libvirt-90-format',
+            driver: 'qcow2',
+            file: 'libvirt-90-storage',
+            backing: null,
+          };
+          await monitor('blockdev-add', { ...format, 'read-only': true });
           killed = true;
           migration.control.abort();
         },
@@ -178,6 +196,7 @@ describe('a transient VM with two qcow2 disks', () => {
     expect([killed, outcome.kind], JSON.stringify(outcome)).toEqual([true, 'rolled-back']);
     expect(await files()).toEqual({ vda: join(source, 'disk0.qcow2'), vdb: join(source, 'disk1.qcow2') });
     expect([await readdir(source), await readdir(target)]).toEqual([['disk0.qcow2', 'disk1.qcow2'], []]);
+    expect(await monitor('query-named-block-nodes')).not.toContain('libvirt-90');
     expect(await virsh('domstate', 'transient')).toContain('running');
     await Promise.all(writers.map((writer) => writer.advanced(20)));
   });

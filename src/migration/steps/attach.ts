@@ -41,11 +41,13 @@ export const attach: Step = {
   confirm: () => Promise.resolve(),
 
   async undo(run) {
-    const { vm, ledger } = run;
+    const { plan, vm, ledger } = run;
     await dropMirrors(run);
     const nodes = openedNodes(run);
     if (nodes.length > 0) await requireAnswers(run, 'target');
     await vm.closeNodes(nodes);
+    // libvirt opens a chain to its end, and names its nodes by their files here.
+    if (plan.suspendedSwap) await vm.closeUnusedNodes(plan.copies.map(({ target }) => target));
     ledger.gone('node', ...nodes);
   },
 };

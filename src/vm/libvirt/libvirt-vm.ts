@@ -29,6 +29,7 @@ import { formatJobName, type JobName, parseJobName } from './job-name.ts';
 import { cannotEnter, domainIdentity, realReach, refuseForgotten } from './qemu-process.ts';
 import type { DomainReach, Libvirtd } from './reach.ts';
 import { describe, readDomain } from './read-domain.ts';
+import { closeStrays } from './stray-nodes.ts';
 import { notTakenBack, takeBack } from './take-back.ts';
 
 /** How often a libvirtd that went away is looked for, in milliseconds. The VM runs on meanwhile. */
@@ -309,13 +310,13 @@ export class LibvirtVm implements VirtualMachine {
     );
   }
 
-  // libvirt closes what it opened.
-  closeNodes(): Promise<void> {
-    return Promise.resolve();
+  /** libvirt closes what it opened, but for what it had no time for when it was killed. */
+  async closeNodes(names: readonly string[]): Promise<void> {
+    await closeStrays(await this.#domain(), names, this.#clock);
   }
 
-  closeUnusedNodes(): Promise<void> {
-    return Promise.resolve();
+  async closeUnusedNodes(names: readonly string[]): Promise<void> {
+    await this.closeNodes(names);
   }
 
   async openFiles(): Promise<readonly OpenFile[] | undefined> {
