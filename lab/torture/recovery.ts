@@ -53,8 +53,37 @@ export async function recover(
     if (dies) await strike(killed, manager, life);
     await manager.ended;
     if (!dies && unfinished(scene.stateDir) === undefined) return commands;
+    if (await endAsTold(scene, life, commands)) return [...commands, ...(await recoverEnded(scene, managers))];
   }
   throw new Error(`still unfinished after ${commands.join(', ')}`);
+}
+
+/**
+ * Where libvirtd was killed so that it cannot know what its QEMU runs on, a person is told to end that, and does.
+ * @returns whether that was so
+ */
+export async function endAsTold({ stateDir }: Scene, life: Life, commands: string[]): Promise<boolean> {
+  if (!life.alive() || !wantsEnd(stateDir)) return false;
+  commands.push('end of a QEMU that libvirtd does not know enough of');
+  await life.kill();
+  return true;
+}
+
+/** By the last that was said of it. */
+function wantsEnd(stateDir: string): boolean {
+  using journal = Journal.open(stateDir, { readOnly: true });
+  const events = journal.events().map(({ type, payload }) => ({ type, ...(payload as { readonly code?: string }) }));
+  const failed = events.findLast(({ type }) => type === 'failed');
+  const unclear = failed?.code === 'JOB_UNRECORDED' || failed?.code === 'NOT_TAKEN_BACK';
+  return unclear && events.at(-1)?.type === 'finished' && unfinished(stateDir) !== undefined;
+}
+
+async function recoverEnded({ stateDir }: Scene, managers: Manager[]): Promise<string[]> {
+  const manager = Manager.blockferry('recover', '--state-dir', stateDir);
+  managers.push(manager);
+  await manager.ended;
+  if (unfinished(stateDir) !== undefined) throw new Error('still unfinished, and the VM has ended');
+  return ['recover'];
 }
 
 /** The way that was chosen, or another where that one would be refused for good reason. */

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Journal } from '../../src/journal/index.ts';
 import type { Choices, Moment, SnapshotChoice } from './choices.ts';
 import { Manager } from './manager.ts';
-import type { Flow } from './recovery.ts';
+import { endAsTold, type Flow } from './recovery.ts';
 import type { Scene } from './scene.ts';
 import { type Life, strike } from './strike.ts';
 
@@ -75,6 +75,7 @@ export async function snapshotFlow(
     if (dies && kill !== undefined) await strike(kill, manager, life);
     kill = undefined;
     await manager.ended;
+    await endAsTold(scene, life, commands);
     return standing(stateDir) === undefined;
   };
   const goBack = (): SnapshotChoice['way'] => (isCommitted(stateDir) ? 'pivot' : copied.length > 0 ? way : 'abort');
