@@ -10,7 +10,7 @@ export interface GuestCommand {
   /** Resolves with its exit status (128 + the signal that ended it). Rejects when the guest is gone before. */
   readonly ended: Promise<number>;
   /** Sends a signal to the command and all that it started. */
-  signal(name: 'INT' | 'TERM' | 'KILL'): void;
+  signal(name: 'TERM' | 'KILL'): void;
 }
 
 interface Running {

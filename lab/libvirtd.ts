@@ -170,6 +170,16 @@ export class LabLibvirtd {
     while (this.pids('libvirtd').some((pid) => pids.includes(pid))) await sleep(5);
   }
 
+  /** What is done is done, and libvirtd, killed before it could write that down, believes of a domain what it had written before. */
+  async killForgetting(domain: string, act: () => Promise<unknown>): Promise<void> {
+    const status = join(this.folder, 'run-libvirt', 'qemu', `${domain}.xml`);
+    const before = await readFile(status);
+    await act();
+    await this.kill({ stayDown: true });
+    await writeFile(status, before);
+    await this.rise();
+  }
+
   /** Ends a `stayDown`; resolves when it answers. */
   async rise(): Promise<void> {
     await rm(join(this.folder, 'stay-down'), { force: true });

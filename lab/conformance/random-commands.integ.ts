@@ -3,10 +3,10 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { LibvirtClient } from '../../src/libvirt/index.ts';
 import { LibvirtSnapshotHost, runSnapshotCommand } from '../../src/snapshots/index.ts';
 import { Lab, LabLibvirtd } from '../index.ts';
 import { random as randomOf } from '../torture/random.ts';
+import { freshTestDriver } from './fresh-test-driver.ts';
 import { randomCommand } from './random-commands.ts';
 
 const SEQUENCES = 40;
@@ -36,18 +36,6 @@ function withoutTimes(text: string): string {
     .replaceAll(new RegExp(`${year}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d \\+0000`, 'g'), 'T');
 }
 
-/** A connection to a test driver as it is at first: it keeps its state while somebody is connected. */
-async function fresh(daemon: LabLibvirtd): Promise<LibvirtClient> {
-  for (;;) {
-    const client = await LibvirtClient.connect(daemon.uri('test'));
-    const { dom } = await client.call('DOMAIN_LOOKUP_BY_NAME', { name: 'test' });
-    const { num } = await client.call('DOMAIN_SNAPSHOT_NUM', { dom });
-    const { state } = await client.call('DOMAIN_GET_STATE', { dom });
-    if (num === 0 && state === 1) return client;
-    await client[Symbol.asyncDispose]();
-  }
-}
-
 test(`${SEQUENCES} sequences of commands say what virsh says`, async () => {
   await using lab = await Lab.open({ name: 'random-commands' });
   await using other = await Lab.open({ name: 'random-commands-virsh' });
@@ -74,8 +62,8 @@ test(`${SEQUENCES} sequences of commands say what virsh says`, async () => {
 
   for (let seed = 1; seed <= SEQUENCES; seed += 1) {
     const random = randomOf(seed);
-    await using _ = await fresh(virshs);
-    await using client = await fresh(ours);
+    await using _ = await freshTestDriver(virshs);
+    await using client = await freshTestDriver(ours);
     const host = new LibvirtSnapshotHost(client);
     const taken = ['s1', 's2', 's3'].slice(0, random.integer(4));
     const sequence = [

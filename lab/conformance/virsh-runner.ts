@@ -11,6 +11,7 @@ import {
 import { libvirtCodeOf } from '../../src/snapshots/snapshot-driver.ts';
 import type { Lab, LabLibvirtd } from '../index.ts';
 import { type FileAfter, OLD_VERSION, TARGET_VERSION, type VirshCase } from './corpus.ts';
+import { freshTestDriver } from './fresh-test-driver.ts';
 import { lineDiff } from './line-diff.ts';
 import type { Outcome } from './run-case.ts';
 
@@ -82,7 +83,6 @@ export class VirshRunner {
     }
   }
 
-  /** The test driver keeps its state while somebody is connected: one that is not fresh belongs to the case before. */
   async #connect(one: VirshCase, scene: Scene): Promise<LibvirtClient> {
     const options = { readOnly: one.readonly === true };
     if (one.driver === 'qemu') {
@@ -95,11 +95,7 @@ export class VirshRunner {
     if (one.fixture !== undefined) {
       return await LibvirtClient.connect(`test+unix://${scene.fixture}?socket=${this.#daemon.socket}`, options);
     }
-    for (;;) {
-      const client = await LibvirtClient.connect(this.#daemon.uri('test'), options);
-      if (await isFresh(client)) return client;
-      await client[Symbol.asyncDispose]();
-    }
+    return await freshTestDriver(this.#daemon, options);
   }
 
   async #step(client: LibvirtClient, scene: Scene, argv: readonly string[]): Promise<CommandOutcome | undefined> {
@@ -146,13 +142,6 @@ function departureOf({ steps }: VirshCase): string | undefined {
     return 'a departure: virsh writes broken XML of such a diskspec';
   }
   return undefined;
-}
-
-async function isFresh(client: LibvirtClient): Promise<boolean> {
-  const { dom } = await client.call('DOMAIN_LOOKUP_BY_NAME', { name: 'test' });
-  const { num } = await client.call('DOMAIN_SNAPSHOT_NUM', { dom });
-  const { state } = await client.call('DOMAIN_GET_STATE', { dom });
-  return num === 0 && state === 1;
 }
 
 async function callDirectly(client: LibvirtClient, [command, name]: readonly string[]): Promise<void> {

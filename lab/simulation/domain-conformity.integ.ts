@@ -1,4 +1,3 @@
-import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { run, systemClock } from '../../src/base/index.ts';
@@ -52,12 +51,9 @@ async function real(
       if (stdout.trim() !== '') throw new Error(stdout);
     },
     async restart(act) {
-      const status = join(daemon.folder, 'run-libvirt', 'qemu', `${name}.xml`);
-      const before = act && (await readFile(status));
-      await act?.();
-      await daemon.kill({ stayDown: true });
-      if (before) await writeFile(status, before);
-      await daemon.rise();
+      if (act) return await daemon.killForgetting(name, act);
+      await daemon.kill();
+      await daemon.untilReady();
     },
   });
   await domain.vm.kill();

@@ -67,6 +67,12 @@ export class Manager {
     }
   }
 
+  /** @throws Error when it has failed by itself */
+  async refuseFailure(): Promise<void> {
+    if (!this.running && ((await this.ended) ?? 0) !== 0)
+      throw new Error('nobody was killed, and it failed all the same');
+  }
+
   kill(): void {
     this.#child.kill('SIGKILL');
   }

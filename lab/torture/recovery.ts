@@ -38,10 +38,7 @@ export async function recover(
     commands.push('gc');
   }
   for (const { way: chosen, killed } of attempts) {
-    if (await life.isForgotten()) {
-      commands.push('end of a QEMU that libvirtd has forgotten');
-      await life.kill();
-    }
+    await endForgotten(life, commands);
     const way = possible(chosen, scene.stateDir, life.alive());
     const manager = Manager.blockferry(
       ...(way === 'migrate' ? migrate : [...argumentsOf(way, scene.stateDir), ...state]),
@@ -56,6 +53,20 @@ export async function recover(
     if (await endAsTold(scene, life, commands)) return [...commands, ...(await recoverEnded(scene, managers))];
   }
   throw new Error(`still unfinished after ${commands.join(', ')}`);
+}
+
+/** Whether the disks of the one that is unfinished have been swapped. */
+export function isCommitted(stateDir: string): boolean {
+  using journal = Journal.open(stateDir, { readOnly: true });
+  const id = journal.migrations({ unfinished: true })[0]?.id;
+  return id !== undefined && journal.commitRecord(id, 'pivot') !== undefined;
+}
+
+/** What libvirtd does not know to run, a person has to end. */
+export async function endForgotten(life: Life, commands: string[]): Promise<void> {
+  if (!(await life.isForgotten())) return;
+  commands.push('end of a QEMU that libvirtd has forgotten');
+  await life.kill();
 }
 
 /**
@@ -90,8 +101,7 @@ async function recoverEnded({ stateDir }: Scene, managers: Manager[]): Promise<s
 function possible(way: Way, stateDir: string, alive: boolean): Way {
   const id = unfinished(stateDir);
   if (id === undefined) return 'recover all';
-  using journal = Journal.open(stateDir, { readOnly: true });
-  if (way === 'abort' && journal.commitRecord(id, 'pivot') !== undefined) return 'resume';
+  if (way === 'abort' && isCommitted(stateDir)) return 'resume';
   if (way === 'migrate' && !alive) return 'recover';
   return way;
 }
@@ -108,7 +118,8 @@ function argumentsOf(way: Exclude<Way, 'migrate'>, stateDir: string): string[] {
   }
 }
 
-function unfinished(stateDir: string): string | undefined {
+/** The migration that has not come to its end. */
+export function unfinished(stateDir: string): string | undefined {
   using journal = Journal.open(stateDir, { readOnly: true });
   return journal.migrations({ unfinished: true })[0]?.id;
 }

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Journal } from '../../src/journal/index.ts';
 import type { Choices, Moment, SnapshotChoice } from './choices.ts';
 import { Manager } from './manager.ts';
-import { endAsTold, type Flow } from './recovery.ts';
+import { endAsTold, endForgotten, type Flow, isCommitted, unfinished } from './recovery.ts';
 import type { Scene } from './scene.ts';
 import { type Life, strike } from './strike.ts';
 
@@ -59,8 +59,7 @@ export async function snapshotFlow(
     dying = end(way);
   }
   await until(moment, dying, stateDir);
-  if (!dying.running && ((await dying.ended) ?? 0) !== 0)
-    throw new Error('nobody was killed, and it failed all the same');
+  await dying.refuseFailure();
   const phase = dying.running ? `${killed}: ${lastStep(stateDir)}` : 'after the end';
   await strike(blow, dying, life);
   await dying.ended;
@@ -76,7 +75,7 @@ export async function snapshotFlow(
     kill = undefined;
     await manager.ended;
     await endAsTold(scene, life, commands);
-    return standing(stateDir) === undefined;
+    return unfinished(stateDir) === undefined;
   };
   const goBack = (): SnapshotChoice['way'] => (isCommitted(stateDir) ? 'pivot' : copied.length > 0 ? way : 'abort');
   for (const act of [
@@ -86,11 +85,8 @@ export async function snapshotFlow(
     () => done('--mirror-abort', end('abort')),
     () => done('recover', run('recover')),
   ]) {
-    if (standing(stateDir) === undefined) return { phase, commands, copied };
-    if (await life.isForgotten()) {
-      commands.push('end of a QEMU that libvirtd has forgotten');
-      await life.kill();
-    }
+    if (unfinished(stateDir) === undefined) return { phase, commands, copied };
+    await endForgotten(life, commands);
     if (await act()) return { phase, commands, copied };
   }
   throw new Error(`it stands still after ${commands.join(', ')}`);
@@ -116,16 +112,4 @@ function steps(stateDir: string): string[] {
     const { step, state } = payload as { readonly step?: string; readonly state?: string };
     return type === 'step' && step !== undefined ? [`${step} (${state})`] : [];
   });
-}
-
-/** The migration that is behind the snapshot, while there is one. */
-function standing(stateDir: string): string | undefined {
-  using journal = Journal.open(stateDir, { readOnly: true });
-  return journal.migrations({ unfinished: true })[0]?.id;
-}
-
-function isCommitted(stateDir: string): boolean {
-  using journal = Journal.open(stateDir, { readOnly: true });
-  const id = journal.migrations({ unfinished: true })[0]?.id;
-  return id !== undefined && journal.commitRecord(id, 'pivot') !== undefined;
 }

@@ -1,5 +1,5 @@
 /** Migrations of VMs of a real libvirtd: real guests under load, transient and persistent. */
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadedVm, type LoadedVm, migrate, takeOver } from '../../lab/engine.ts';
@@ -121,7 +121,7 @@ async function diesBetweenPivots(
     await client.call('DOMAIN_SUSPEND', { dom });
     const pivot = (): Promise<unknown> =>
       client.call('DOMAIN_BLOCK_JOB_ABORT', { dom, path: 'vda', flags: BLOCK_JOB_ABORT.PIVOT });
-    await (forget ? forgotten(pivot) : pivot());
+    await (forget ? daemon.killForgetting(domain.name, pivot) : pivot());
     dead.resolve();
     // Whoever is dead does nothing more.
     await new Promise(() => undefined);
@@ -257,16 +257,6 @@ async function connectSlow(): Promise<LibvirtVm> {
   return vm;
 }
 
-/** What is done is done, and libvirtd, killed before it could write that down, believes what it had written before. */
-async function forgotten(act: () => Promise<unknown>): Promise<void> {
-  const known = join(daemon.folder, 'run-libvirt', 'qemu', `${domain.name}.xml`);
-  const before = await readFile(known);
-  await act();
-  await daemon.kill({ stayDown: true });
-  await writeFile(known, before);
-  await daemon.rise();
-}
-
 /**
  * libvirtd is killed when QEMU has taken the snapshot, and before that is written down: started again it believes what it wrote
  * before.
@@ -275,7 +265,7 @@ async function connectForgetful(): Promise<LibvirtVm> {
   const vm = await domain.connect();
   const taking = vm.snapshot.bind(vm);
   vm.snapshot = async (overlays) => {
-    await forgotten(() => taking(overlays));
+    await daemon.killForgetting(domain.name, () => taking(overlays));
     throw ferryError('LIBVIRT_INTERRUPTED', { address: daemon.uri(), why: 'killed', outcome: 'unknown' });
   };
   return vm;
@@ -306,7 +296,7 @@ test('the same when a fold that was broken off is being taken back, for one of t
   const { vm, target, stateDir, writers } = loaded;
   const id = await diesBetweenPivots(loaded, 'fold');
   const [overlay = ''] = (await readdir(target)).filter((name) => name.endsWith('-0.overlay.qcow2'));
-  await forgotten(async () => {
+  await daemon.killForgetting(domain.name, async () => {
     const [first, second] = [`vda,file=${join(target, overlay)}`, 'vdb,snapshot=no'];
     const flags = ['--disk-only', '--reuse-external', '--no-metadata', '--atomic'];
     await virsh('snapshot-create-as', domain.name, ...flags, '--diskspec', first, '--diskspec', second);

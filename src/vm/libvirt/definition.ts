@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DOMAIN_STATE, DOMAIN_XML, ERR, isLibvirtError, LibvirtClient } from '../../libvirt/index.ts';
-import { discoverQemu } from '../qemu/discover.ts';
 import { isOfThisBoot, pidOf } from '../qemu/process-exists.ts';
 import { escapeAttribute } from './domain-xml.ts';
+import { qemuOf } from './qemu-process.ts';
 
 /** What a disk is started from. */
 export interface StartImage {
@@ -38,7 +38,7 @@ export async function untilEnded(uri: string, uuid: string, process: string): Pr
 
 /** Whether a QEMU runs for the domain that was started after this one. */
 async function isAnother(uuid: string, process: string): Promise<boolean> {
-  const { pid } = (await discoverQemu()).find((vm) => vm.uuid === uuid) ?? {};
+  const { pid } = (await qemuOf(uuid)) ?? {};
   return pid !== undefined && pid !== pidOf(process);
 }
 

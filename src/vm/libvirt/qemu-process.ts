@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { type Clock, ferryError, ignoreMissing, run } from '../../base/index.ts';
 import type { RemoteDomain } from '../../libvirt/index.ts';
 import type { VmIdentity } from '../inventory.ts';
-import { discoverQemu } from '../qemu/discover.ts';
+import { type DiscoveredVm, discoverQemu } from '../qemu/discover.ts';
 import { ProcFs } from '../qemu/proc-fs.ts';
 import { processExists, processName } from '../qemu/process-exists.ts';
 import { openFilesOf } from '../qemu/socket-owner.ts';
@@ -18,8 +18,7 @@ const LOOK_EVERY_MS = 20;
  * @throws FerryError VM_PROCESS_UNKNOWN when there is none here: the domain is on another host
  */
 export async function domainIdentity(dom: RemoteDomain, uri: string): Promise<VmIdentity> {
-  const all = (await discoverQemu()).filter(({ uuid }) => uuid === dom.uuid);
-  const found = all.find(({ managedBy }) => managedBy === 'libvirt') ?? all[0];
+  const found = await qemuOf(dom.uuid);
   if (found === undefined) {
     const reason = `no QEMU here was started with the uuid ${dom.uuid}`;
     throw ferryError('VM_PROCESS_UNKNOWN', { address: uri, reason });
@@ -27,6 +26,12 @@ export async function domainIdentity(dom: RemoteDomain, uri: string): Promise<Vm
   const { pid, startTime } = found;
   const process = processName({ pid, startTime, bootId: await new ProcFs().bootId() });
   return { name: dom.name, uuid: dom.uuid, host: hostname(), process, pid, address: uri };
+}
+
+/** The QEMU of this host that runs for a domain. */
+export async function qemuOf(uuid: string): Promise<DiscoveredVm | undefined> {
+  const all = (await discoverQemu()).filter((vm) => vm.uuid === uuid);
+  return all.find(({ managedBy }) => managedBy === 'libvirt') ?? all[0];
 }
 
 /** How a domain of this host is reached. */
@@ -82,9 +87,16 @@ export async function refuseForgotten(
   path: string,
   clock: Clock,
 ): Promise<void> {
+  if (await staysOpen(() => reach.hasOpen(path), clock))
+    throw ferryError('SNAPSHOT_UNRECORDED', { vm: reach.dom.name, path });
+}
+
+/** Whether something is open in QEMU also when it has had the time to close it. */
+export async function staysOpen(isOpen: () => Promise<boolean>, clock: Clock): Promise<boolean> {
   const until = clock.monotonic() + CLOSED_MS;
-  while (await reach.hasOpen(path)) {
-    if (clock.monotonic() > until) throw ferryError('SNAPSHOT_UNRECORDED', { vm: reach.dom.name, path });
+  while (await isOpen()) {
+    if (clock.monotonic() > until) return true;
     await clock.sleep(LOOK_EVERY_MS);
   }
+  return false;
 }

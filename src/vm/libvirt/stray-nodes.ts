@@ -2,11 +2,8 @@ import type { Clock } from '../../base/index.ts';
 import { isLibvirtError } from '../../libvirt/index.ts';
 import type { Domain } from './block-jobs.ts';
 import { filesOf } from './domain-xml.ts';
+import { staysOpen } from './qemu-process.ts';
 import { describe } from './read-domain.ts';
-
-/** QEMU may close an image a little after libvirt says that the disk has gone from it. */
-const CLOSED_MS = 2000;
-const LOOK_EVERY_MS = 20;
 
 interface NamedNode {
   readonly 'node-name': string;
@@ -24,12 +21,8 @@ interface NamedNode {
  * costs space, and no data.
  */
 export async function closeStrays(domain: Domain, paths: readonly string[], clock: Clock): Promise<void> {
-  let strays = await straysOf(domain, paths);
-  for (const until = clock.monotonic() + CLOSED_MS; strays.size > 0 && clock.monotonic() < until; ) {
-    await clock.sleep(LOOK_EVERY_MS);
-    strays = await straysOf(domain, paths);
-  }
-  if (strays.size === 0) return;
+  let strays: ReadonlySet<string> = new Set();
+  if (!(await staysOpen(async () => (strays = await straysOf(domain, paths)).size > 0, clock))) return;
   try {
     await closeNodesOn(strays, domain);
   } catch (error) {
